@@ -170,6 +170,27 @@ def test_the_run_is_evaluated_again_and_on_another_file(home: Path, trained: Out
     assert "lacking.csv has no column area, which the network reads; did you mean 'aera'?" in outcome.err
 
 
+def test_rows_are_recognized_whatever_columns_are_added(home: Path, trained: Outcome) -> None:
+    """A hash of all cells of a row says whether the network saw it: those of the columns that the training had."""
+    lines = (home / "houses.csv").read_text().splitlines()
+    wider = [f"{'owner' if not index else 'o' + str(index % 7)},{line}" for index, line in enumerate(lines)]
+    (home / "wider.csv").write_text("\n".join(wider) + "\n")
+    outcome = run(home, "wider", [f"ckpt={home / 'trained'}", "data.root=wider.csv", "report=none"])
+    assert (outcome.code, outcome.err) == (0, "")
+    assert summary(home / "wider")["metrics"] == summary(home / "trained")["metrics"]
+    assert "this is the run's data at another place" in outcome.out
+    # Without one of these, they cannot be: the negative control.
+    (home / "narrower.csv").write_text("\n".join(line.partition(",")[2] for line in lines) + "\n")
+    outcome = run(home, "narrower", [f"ckpt={home / 'trained'}", "data.root=narrower.csv", "report=none"])
+    assert "narrower.csv lacks 1 column of the training's table, id: rows" in " ".join(outcome.out.split())
+    assert "all 400 samples are test" in outcome.out
+    # A training learns from the new column: it cannot go on.
+    shutil.copytree(home / "trained", home / "going_on")
+    outcome = run_here([f"resume={home / 'going_on'}", "data.root=wider.csv", "trainer.epochs=6"], home)
+    assert outcome.code == 3
+    assert f"the data is not the same as when {home / 'going_on'} was interrupted: data.in_shape is" in outcome.err
+
+
 def test_its_artifact_takes_the_columns_of_the_file(home: Path, trained: Outcome) -> None:
     """ONNX Runtime alone, on the test rows as they stand in the file; other cells give other scores."""
     network = nnrun.load(home / "trained")

@@ -15,15 +15,19 @@ from nnrun.core.seams.data import Split
 from nnrun.core.target_values import fault_in
 
 
+class OtherThanClaimed(DataError):
+    """The data has another shape, or other facts, than a config says: that of a trained network, for example."""
+
+
 def check_claims(known: Mapping[str, Any], settings: DataSettings) -> None:
-    """Raise DataError where the settings contradict the data."""
+    """Raise OtherThanClaimed where the settings contradict the data."""
     for key, found in known.items():
         claim = getattr(settings, key)
         if claim is not None and claim != found:
             has = "no classes" if key == "num_classes" and found == "???" else found
             is_sized = key == "in_shape" and settings.image_size not in (None, "auto")
             why = f" (data.image_size={shown(settings.image_size)})" if is_sized else ""
-            raise DataError(f"data.{key} is {claim}, but {settings.name} has {has}{why}")
+            raise OtherThanClaimed(f"data.{key} is {claim}, but {settings.name} has {has}{why}")
 
 
 def check_targets(name: str, split: Split, targets: Targets, data: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nnrun.assembly.data.checks import OtherThanClaimed
 from nnrun.assembly.data.opened import Opened, in_memory, noted, take_parts
 from nnrun.assembly.data.overlap import beside_its_start
 from nnrun.assembly.data.seen import Seen, known_among, seen_by
@@ -58,8 +59,7 @@ def open_for(job: Job) -> Opened:
     """
     past, settings = _past_of(job), job.data
     if past is None:
-        learned = _learned_before(job)
-        data = open_to_train(settings, checks_batch=job.trains and not job.lowers_batch, learned=learned)
+        data = _opened_to_train(job)
         is_typed = any(item.key == "data.val_fraction" and item.value for item in job.composed.typed)
         if job.trains and is_typed and not data.valid_is_drawn:
             raise ConfigError(
@@ -83,6 +83,19 @@ def open_for(job: Job) -> Opened:
     if _is_same_source(past.data, settings):
         return _of_the_same_source(past, settings)
     return _of_another_source(past, settings)
+
+
+def _opened_to_train(job: Job) -> Opened:
+    """Return the data to train on; raise DataError where it cannot be that of the run that is resumed."""
+    checks_batch, resumed = job.trains and not job.lowers_batch, job.composed.resumed
+    try:
+        return open_to_train(job.data, checks_batch=checks_batch, learned=_learned_before(job))
+    except OtherThanClaimed as error:
+        if resumed is None:
+            raise
+        raise DataError(
+            f"the data is not the same as when {resumed.run} was interrupted: {error}; set data.root= to that data"
+        ) from error
 
 
 def _learned_before(job: Job) -> Mapping[str, Any] | None:

@@ -84,7 +84,16 @@ def packed(columns: Sequence[Column]) -> list[str]:
 
     There are only ASCII characters, and no `$` that somebody might interpolate.
     """
-    text = json.dumps([column.to_dict() for column in columns]).replace("$", "\\u0024")
+    return _in_parts([column.to_dict() for column in columns])
+
+
+def packed_titles(titles: Sequence[str]) -> list[str]:
+    """Return the titles of columns likewise."""
+    return _in_parts(list(titles))
+
+
+def _in_parts(plain: Any) -> list[str]:
+    text = json.dumps(plain).replace("$", "\\u0024")
     return [text[start : start + _MOST_CHARACTERS] for start in range(0, len(text), _MOST_CHARACTERS)]
 
 
@@ -94,3 +103,11 @@ def unpacked(parts: Sequence[str]) -> tuple[Column, ...]:
     if not isinstance(plain, list) or not all(isinstance(item, dict) for item in plain):
         raise ValueError("the columns of a table are malformed")
     return tuple(map(Column.from_dict, plain))
+
+
+def unpacked_titles(parts: Sequence[str]) -> tuple[str, ...]:
+    """Return the titles that `packed_titles` described; raise ValueError if they are malformed."""
+    plain = json.loads("".join(parts))
+    if not isinstance(plain, list) or not all(isinstance(item, str) for item in plain):
+        raise ValueError("the titles of a table are malformed")
+    return tuple(plain)

@@ -21,17 +21,17 @@ _BATCHES, _LEAST_BATCH, _MOST_BATCH = 32, 32, 1024
 
 
 def fit(
-    columns: Sequence[Column],
+    unlearned: TablePreprocessing,
     cells: Mapping[str, Cells],
     targets: Sequence[str],
     num_bins: int,
     splits: Mapping[str, Split],
 ) -> Fitted:
     """Return the splits, coded by what their training part shows, and the preprocessing that was learned of it."""
-    found, kept, constant = learned(splits, columns, num_bins)
+    found, kept, constant = learned(splits, unlearned.columns, num_bins)
     if not kept:
         raise DataError("no column to learn from is left: all that are read have the same value in each training row")
-    preprocessing = TablePreprocessing(kept)
+    preprocessing = unlearned.with_columns(kept)
     left_out = {name: of.why or of.kind for name, of in cells.items() if of.kind not in (*READ, "part")}
     left_out |= dict.fromkeys(constant, "the same in each training row")
     table = _described(kept, cells, left_out, targets)

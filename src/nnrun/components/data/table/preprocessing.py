@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nnrun.base.errors import ArtifactError
 from nnrun.components.data.table.codes import beside
-from nnrun.components.data.table.columns import Column, packed, unpacked
+from nnrun.components.data.table.columns import Column, packed, packed_titles, unpacked, unpacked_titles
 from nnrun.components.data.table.input_columns import TableColumn, input_columns
 
 # Numbers beyond are taken for it, so that infinity is only a very large number.
@@ -42,16 +42,23 @@ class TablePreprocessing:
       bins, which hold equally many training samples, is filled;
     - `categories`, as they are.
     An empty number is replaced by the median.
+    `titles` are those of all columns that the table of the training had: its rows are recognized by their cells. They
+    are empty if an earlier version of nnrun learned the columns.
     """
 
-    def __init__(self, columns: Sequence[str] | Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[str] | Sequence[Column], titles: Sequence[str] = ()) -> None:
         given = [column for column in columns if isinstance(column, Column)]
         texts = [column for column in columns if isinstance(column, str)]
         try:
             self.columns: tuple[Column, ...] = unpacked(texts) if texts else tuple(given)
+            self.titles = unpacked_titles(titles) if titles else ()
         except (ValueError, RecursionError) as error:  # they come from a file
             raise ArtifactError(f"the preprocessing of a table is damaged: {error}") from error
         self._made: dict[torch.device, _Constants] = {}
+
+    def with_columns(self, columns: Sequence[Column]) -> TablePreprocessing:
+        """Return one for other columns of the same table."""
+        return TablePreprocessing(columns, packed_titles(self.titles))
 
     @property
     def numeric(self) -> tuple[Column, ...]:
@@ -139,4 +146,5 @@ class TablePreprocessing:
 
     def to_plain(self) -> dict[str, Any]:
         """Return its `_target_` and parameters, plain values from which it can be rebuilt."""
-        return {"_target_": f"{__name__}.{type(self).__name__}", "columns": packed(self.columns)}
+        plain: dict[str, Any] = {"_target_": f"{__name__}.{type(self).__name__}", "columns": packed(self.columns)}
+        return plain | {"titles": packed_titles(self.titles)} if self.titles else plain

@@ -6,18 +6,21 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from nnrun.base.errors import ConfigError, DataError, did_you_mean
 from nnrun.base.paths import shown
+from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.components.data.dataset_from_parts import Choices, divided, with_shared
 from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.split_columns import KeySettings, split_keys
 from nnrun.components.data.table.coding import coded, column_of
+from nnrun.components.data.table.columns import packed_titles
 from nnrun.components.data.table.files import find_files
 from nnrun.components.data.table.fit import READ, fit
 from nnrun.components.data.table.given import given_cells
@@ -28,6 +31,9 @@ from nnrun.components.data.table.preprocessing import TablePreprocessing
 from nnrun.components.data.table.rows import Rows, together
 from nnrun.components.data.table.targets import TargetColumns, learned_of_table
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Split
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ class Table:
         known = None if evaluation is None else evaluation.targets
         trained = None
         if evaluation is not None and evaluation.preprocessing is not None:
-            trained = TablePreprocessing(evaluation.preprocessing.get("columns", []))
+            of_run = evaluation.preprocessing
+            trained = TablePreprocessing(of_run.get("columns", []), of_run.get("titles", ()))
         names = self._target_names(rows)
         series = {name: rows.frame[name] for name in names}
         what = learned_of_table(
@@ -76,14 +83,15 @@ class Table:
         columns = trained.columns if trained else [column_of(name, of) for name, of in cells.items() if of.kind in READ]
         if not columns:
             raise DataError(f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}")
-        hashes = torch.from_numpy(sample_hashes(rows.frame))
+        told, note = _recognizable(rows, trained)
+        hashes = torch.from_numpy(sample_hashes(told))
         given = given_cells(rows.frame, cells)
         whole = Split(coded(cells, columns), what.values["all"], None, hashes, hashes, given=given)
         parts = self._parts(rows, cells, whole)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
         splits = divided(parts, what.targets, choices)
-        findings = with_shared(Findings((*rows.notes, *what.notes)), splits)
-        preprocessing = trained or TablePreprocessing(columns)
+        findings = with_shared(Findings((*rows.notes, *what.notes, *note)), splits)
+        preprocessing = trained or TablePreprocessing(columns, packed_titles(rows.frame.columns))
         return Dataset(
             train=splits["train"],
             test=splits["test"],
@@ -95,7 +103,7 @@ class Table:
             became={"targets": what.targets.kind},
             test_is_drawn="test" not in parts,
             facts={"table": preprocessing.sizes},
-            fit=None if trained else functools.partial(fit, columns, cells, names, self.bins),
+            fit=None if trained else functools.partial(fit, preprocessing, cells, names, self.bins),
         )
 
     def _parts(self, rows: Rows, cells: Mapping[str, Cells], whole: Split) -> dict[str, Split]:
@@ -157,6 +165,23 @@ class Table:
                 hint = did_you_mean(name, rows.frame.columns) or f"it has {few(list(map(shown, rows.frame.columns)))}"
                 raise DataError(f"{shown(rows.path)} has no column {shown(name)}, which the network reads; {hint}")
         return found
+
+
+def _recognizable(rows: Rows, trained: TablePreprocessing | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Return the columns by whose cells rows are held out and recognized, and a note if some of them are missing.
+
+    For a trained network they are those that the table of its training had, whatever else this one has.
+    """
+    if trained is None or not trained.titles:
+        return rows.frame, ()
+    lacking = [title for title in trained.titles if title not in rows.frame.columns]
+    if not lacking:
+        return rows.frame.select(trained.titles), ()
+    note = (
+        f"{shown(rows.path)} lacks {counted(len(lacking), 'column')} of the training's table, "
+        f"{few(list(map(shown, lacking)))}: rows that the network was trained on cannot be recognized"
+    )
+    return rows.frame, (note,)
 
 
 def _title(key: str, name: str, rows: Rows) -> str:
