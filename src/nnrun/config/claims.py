@@ -50,7 +50,7 @@ class Claim:
 
 def claims(config: DictConfig, autos: Mapping[str, Auto], known: Mapping[str, Sequence[str]]) -> Iterator[Claim]:
     """Yield the claims of a config about the kind of its data; `known` has the kinds that each class of ours is for."""
-    for key, verb in (("problem", "learns"), ("loss", "is for")):
+    for key, verb in (("problem", "learns"), ("loss", "is for"), ("model", "takes")):
         target = str(_selected(config, f"{key}._target_"))
         if key not in autos and target in known:
             yield Claim(key, frozenset(known[target]), target, verb)
@@ -87,7 +87,8 @@ def _targets(group: str) -> Iterator[tuple[str, str]]:
     """Yield each option of ours of a group with the class that its file names."""
     for option in options(group, ()):
         path = option_file(group, option, ())
-        if path is not None and isinstance(target := read_yaml(path).get("_target_"), str):
+        section = read_yaml(path) if path is not None else {}
+        if isinstance(target := section.get("dataset", section).get("_target_"), str):
             yield option, target
 
 
@@ -134,9 +135,11 @@ def _clash(one: Claim, other: Claim, autos: Mapping[str, Auto], known: Mapping[s
     # The complaint is about the claim that is easier to change.
     mine, theirs = (one, other) if one.key == "loss" or other.key == "data" else (other, one)
     fitting = [name for name, target in _targets(mine.key) if not theirs.kinds.isdisjoint(known.get(target, ()))]
-    return Complaint(
-        mine.key, f"{mine}, and {theirs}; choose {mine.key}={' or '.join([AUTO, *fitting])}", (theirs.key,)
-    )
+    ways = f"choose {mine.key}={' or '.join([AUTO, *fitting])}"
+    suited = [name for name, target in _targets("data") if not mine.kinds.isdisjoint(known.get(target, ()))]
+    if theirs.key == "data" and len(suited) == 1:
+        ways += f", or data={suited[0]}"
+    return Complaint(mine.key, f"{mine}, and {theirs}; {ways}", (theirs.key,))
 
 
 def tell_data(config: DictConfig, stated: Sequence[Claim]) -> dict[str, str]:

@@ -56,16 +56,17 @@ def compose_config(words: Sequence[str], own: Sequence[Path], rules: Rules) -> C
     problems += misplaced
     follows, references = _follow(draft, source, typed, rules)
     tree, unresolvable = resolve_or_explain(draft.config)
-    problems += unresolvable
     task = rules.task_of(tree)
+    at_odds = [item for item in follows.at_odds if task is None or all(map(task.builds_section, _places(item)))]
+    # What does not fit the data may refer to what only other data has.
+    problems += [item for item in unresolvable if not any(is_within(item.key, odd.key) for odd in at_odds)]
     saved_in = source.saved_in if source is not None else None
     if saved_in is not None:
         problems += _left_out(tree, task)
     # Values that could not be resolved are null by now, and reported.
     null = {item.key for item in unresolvable}
-    wrong = [item for item in follows.at_odds if task is None or all(map(task.builds_section, _places(item)))]
     problem_classes = targets_of(draft.autos.get("problem"), follows.kinds)
-    wrong += [item for item in check(tree, references, rules, problem_classes) if item.key not in null]
+    wrong = at_odds + [item for item in check(tree, references, rules, problem_classes) if item.key not in null]
     # What is wrong by itself is not also reported to be in the wrong place.
     keys = {item.key for item in wrong} - {""}
     right = [item for item in typed if not any(is_within(item.key, key) for key in keys)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.assembly.allowed import import_target
+from nnrun.base.errors import ConfigError
 from nnrun.base.targets import KINDS
 from nnrun.cli import collect_rules, compose
 from nnrun.config.claims import SAMPLES, Claim, claims_of_data, fitting_kinds
@@ -33,8 +34,8 @@ def test_each_kind_of_data_has_an_option_that_is_for_it(group: str) -> None:
         assert path is not None, option
         content = read_yaml(path)
         assert "defaults" not in content and "@package" not in path.read_text()
-        if group != "model":
-            assert KNOWN.data_kinds[content["_target_"]] == (kind,)
+        assert kind in KNOWN.data_kinds[content["_target_"]]
+        assert group == "model" or len(KNOWN.data_kinds[content["_target_"]]) == 1
 
 
 @pytest.mark.parametrize("target", KNOWN.data_kinds)
@@ -43,9 +44,9 @@ def test_what_is_known_is_of_classes_that_there_are(target: str) -> None:
     assert set(KNOWN.data_kinds[target]) <= {*KINDS, *SAMPLES}
 
 
-def test_every_loss_and_problem_of_ours_says_which_targets_it_is_for() -> None:
+def test_every_loss_problem_and_network_of_ours_says_which_data_it_is_for() -> None:
     """Without an entry its mistakes are found only when the data is open."""
-    for group in ("loss", "problem"):
+    for group in ("loss", "problem", "model"):
         for path in (conf_dir() / group).glob("*.yaml"):
             target = read_yaml(path).get("_target_")
             assert target is None or target in KNOWN.data_kinds, path
@@ -64,6 +65,39 @@ def test_two_statements_that_exclude_each_other_are_said_once_and_the_first_hold
     assert kinds == ["classes", *SAMPLES]
     assert problem.text.startswith("loss=focal is for classes, and data=mine has values; choose loss=auto")
     assert (problem.key, problem.others) == ("loss", ("data",))
+
+
+TABLE, TEXTS = ("data=table", "data.root=a.csv", "data.target=y"), ("data=text", "data.root=a.csv", "data.text=t")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("model=bag", *TABLE), "model=bag takes texts, and data=table has tables; choose model=auto or linear or "),
+        (("model=gru",), "model=gru takes texts, and data=digits has images; choose model=auto or cnn or hf or mlp or"),
+        (("model=tabular",), "model=tabular takes tables, and data=digits has images; choose model=auto or cnn"),
+        (("model=tabm", *TEXTS), "model=tabm takes tables, and data=text has texts; choose model=auto or bag or gru"),
+        (("model=cnn", *TABLE), "model=cnn takes images, and data=table has tables; choose model=auto or linear or"),
+        (("model=resnet18", *TEXTS), "model=resnet18 takes images, and data=text has texts; choose model=auto or bag"),
+        (("model=mlp", *TEXTS), "model=mlp takes images or tables or samples of another kind, and data=text has texts"),
+        (("model=hf", *TABLE), "model=hf takes images or texts, and data=table has tables; choose model=auto or"),
+    ],
+)
+def test_a_network_for_other_samples_is_named_in_one_sentence(words: tuple[str, ...], says: str) -> None:
+    """Not by what it refers to, such as data.facts.vocab_size, which these data do not have."""
+    with pytest.raises(ConfigError) as caught:
+        compose([*words])
+    (problem,) = caught.value.complaints
+    assert problem.text.startswith(says)
+    kind = KNOWN.data_kinds[read_yaml(conf_dir() / "model" / f"{words[0].partition('=')[2]}.yaml")["_target_"]]
+    ways = {("texts",): ", or data=text", ("tables",): ", or data=table"}
+    assert problem.text.endswith(ways.get(kind, "")), "the other way out, where there is one"
+
+
+def test_networks_fit_the_samples_that_they_take() -> None:
+    """The negative control."""
+    for words in (["model=mlp", *TABLE], ["model=tabm", *TABLE], ["model=lstm", *TEXTS], ["model=vgg"]):
+        assert compose(words).config.model is not None
 
 
 def test_settings_that_no_option_takes_together_are_not_passed_over() -> None:

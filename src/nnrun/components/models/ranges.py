@@ -31,3 +31,15 @@ RANGES = {
     ),
     "model.stem": one_of("auto", "imagenet", "small"),
 }
+
+_MODELS = "nnrun.components.models"
+# The kinds of samples that each network takes; of classes that are not listed, nothing is said.
+DATA_KINDS: dict[str, tuple[str, ...]] = {
+    f"{_MODELS}.mlp.MLP": ("images", "tables", "other"),
+    f"{_MODELS}.hf.HuggingFace": ("images", "texts"),
+    **{f"{_MODELS}.{name}": ("images",) for name in ("cnn.CNN", "vgg.VGG", "resnet18.ResNet18")},
+    **{f"{_MODELS}.{name}": ("images",) for name in ("timm.Timm", "torchvision.Torchvision")},
+    **{f"{_MODELS}.{name}": ("tables",) for name in ("tabular.Tabular", "tabm.TabM", "linear.LinearModel")},
+    **{f"{_MODELS}.{name}": ("texts",) for name in ("bag.Bag", "recurrent.GRU", "recurrent.LSTM")},
+    **{f"{_MODELS}.{name}": ("texts",) for name in ("textcnn.TextCNN", "text_transformer.TextTransformer")},
+}
