@@ -121,6 +121,18 @@ def test_what_the_predictions_depend_on_is_measured_on_other_data_and_by_an_insp
         assert first[:2] == ["area", f"{found['importance'][0]['mean']:.4f}"]
 
 
+def test_an_inspection_takes_rows_with_categories_that_the_run_did_not_have(home: Path, trained: Outcome) -> None:
+    """They are coded as in the training: learned of these rows, the table of categories would be of another size."""
+    (home / "ulm.csv").write_text("\n".join(houses(80, seed=3)).replace("Rome,19", "Ulm,19") + "\n")
+    words = ["task=inspect", "ckpt=trained", "data.root=ulm.csv", "data.batch_size=8", "trainer.progress=false"]
+    outcome = run(home, "inspected ulm", words)
+    assert (outcome.code, outcome.err) == (0, "")
+    found = json.loads((home / "inspected ulm" / "inspect.json").read_text())
+    weights = sum(weight.numel() for weight in nnrun.load(home / "trained").parameters())
+    assert found["parameters"]["total"] == weights
+    assert "its fingerprint differs" in " ".join(outcome.out.split())
+
+
 def test_a_report_shows_the_columns_and_the_rows_with_the_largest_errors(home: Path, trained: Outcome) -> None:
     """With report.samples=false the columns alone: the negative control."""
     rows, (titles, *lines) = [], (line.split(",") for line in houses(500))

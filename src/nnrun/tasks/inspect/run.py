@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnrun.assembly.data.announce import tell_of_data
+from nnrun.assembly.data.checks import OtherThanClaimed
 from nnrun.assembly.data.opened import Opened, open_data
 from nnrun.assembly.data.overlap import note_on_data
 from nnrun.assembly.job import Job
@@ -15,8 +16,10 @@ from nnrun.assembly.preflight import prepare
 from nnrun.assembly.pretrained_input import normalised_as_trained
 from nnrun.base.errors import ArtifactError, DataError
 from nnrun.base.files import write_json
+from nnrun.checkpoints.saved_run import SavedNetwork
 from nnrun.config.composed import Composed
 from nnrun.core.device import Precision
+from nnrun.core.seams.data import Evaluation
 from nnrun.runs.console import Console
 from nnrun.runs.summary import Summary
 from nnrun.tasks.inspect.batch_picture import write_sheet
@@ -97,12 +100,21 @@ def open_with_faults(job: Job) -> tuple[Opened, DataError | None]:
     settings = job.data
     try:
         return open_data(settings, checks_batch=not job.lowers_batch), None
+    except OtherThanClaimed:
+        return _as_trained(job), None
     except DataError as error:
         dataset = settings.dataset | ({"on_bad": "skip"} if "on_bad" in settings.dataset else {})
         try:
             return open_data(replace(settings, dataset=dataset), checks_batch=False), error
         except DataError:
             raise error from None
+
+
+def _as_trained(job: Job) -> Opened:
+    """Return data of which a trained network would learn other facts than it has: prepared as its training's was."""
+    saved = job.composed.evaluated
+    evaluation = Evaluation(saved.targets, False, saved.preprocessing) if isinstance(saved, SavedNetwork) else None
+    return open_data(job.data, checks_batch=not job.lowers_batch, evaluation=evaluation)
 
 
 def _is_about_data(composed: Composed) -> bool:
