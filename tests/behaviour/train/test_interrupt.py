@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import nnrun.assembly.instantiate
+import nnrun.core.evaluate
 import nnrun.core.step
-import nnrun.core.validation
 import nnrun.tasks.train.run
 from nnrun.base.errors import InterruptedRun
 from nnrun.base.files import DurableFile
@@ -34,7 +34,7 @@ MOMENTS: dict[str, tuple[object, str, int]] = {
     "a save": (DurableFile, "commit", 9),
     "a save, before its manifest": (CheckpointFolder, "_commit", 2),
     "the first save": (CheckpointFolder, "save", 1),
-    "a validation": (nnrun.core.validation, "evaluate", 2),
+    "a validation": (nnrun.core.evaluate, "add_batch", 2),
     "an export": (OnnxExporter, "export", 1),
     "a proof": (OnnxExporter, "load", 1),
 }
@@ -147,7 +147,7 @@ def test_an_interrupt_that_ends_as_a_fault_of_the_config_is_still_one(
         finally:
             raise AttributeError("cleaning up")
 
-    monkeypatch.setattr(nnrun.assembly.instantiate, "instantiate", torn)
+    monkeypatch.setattr(nnrun.assembly.instantiate, "_made", torn)
     done = run_here(words("a step"), tmp_path)
     assert (done.code, "stopped" in done.err) == (130, True)
     assert status(tmp_path / "run")["state"] == "interrupted"
