@@ -178,13 +178,13 @@ def fit_to_data(job: Job, data: Opened, session: Session) -> Job:
     Raises ConfigError if settings that were given explicitly do not fit the data.
     """
     fitted = for_data(job, data)
+    if fitted.composed.became != {group: auto.assumed for group, auto in job.composed.autos.items()}:
+        became = [f"{group}=auto is {option}" for group, option in fitted.composed.became.items()]
+        session.console.note(f"{', '.join(became)}: data={job.settings.data.name} has {data.targets}")
     if fitted is job:
         return job
     session.out.write_config(_config_text(fitted))
     session.reached.monitor, session.reached.mode = fitted.monitor, fitted.mode
-    if fitted.composed.became != job.composed.became:
-        became = [f"{group}=auto is {option}" for group, option in fitted.composed.became.items()]
-        session.console.note(f"{', '.join(became)}: data={job.settings.data.name} has {data.targets}")
     if (batch_size := fitted.settings.data.batch) != job.settings.data.batch:
         changed = "lowered" if batch_size < job.settings.data.batch else "raised"
         session.console.note(

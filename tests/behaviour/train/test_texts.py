@@ -105,7 +105,9 @@ def test_the_tokenizer_knows_the_training_texts_alone(home: Path, tmp_path: Path
         ]
         rows = [(f"{text} only{part} only{part}", label, part) for text, label, part in rows]
         csv.writer(file).writerows([("text", "label", "split"), *rows])
-    assert run(tmp_path, "run", "data=text", "data.root=split.csv", *WORDS[4:], "export=none").code == 0
+    outcome = run(tmp_path, "run", "data=text", "data.root=split.csv", *WORDS[4:], "export=none")
+    assert outcome.code == 0, outcome.err
+    assert "note: model=auto is bag, problem=auto is classification, loss=auto is cross_entropy" in outcome.out
     vocabulary = Tokenizer.from_file(str(tmp_path / "run" / "tokenizer.json")).get_vocab()
     assert "onlytrain" in vocabulary
     assert not {"onlyvalid", "onlytest"} & set(vocabulary)
@@ -138,6 +140,7 @@ def test_every_residence_gives_the_same_bits(home: Path, whole: Path) -> None:
 @pytest.mark.parametrize("model", list(NETWORKS)[1:])
 def test_every_network_is_proven_at_several_lengths(home: Path, model: str) -> None:
     outcome = run(home, model, *WORDS, f"model={model}", *NETWORKS[model], "trainer.epochs=2")
+    assert "=auto is" not in outcome.out, "it is as assumed, but for the network, which is typed"
     assert (outcome.code, outcome.err) == (0, "")
     found = summary(home / model)
     row = found["artifacts"]["onnx"]
