@@ -38,9 +38,19 @@ def test_each_kind_of_data_has_an_option_that_is_for_it(group: str) -> None:
         assert group == "model" or len(KNOWN.data_kinds[content["_target_"]]) == 1
 
 
-@pytest.mark.parametrize("target", KNOWN.data_kinds)
+def importable() -> list[object]:
+    """Return the classes of which something is known; one that imports an extra's package is tried with the extras."""
+    hf = "nnrun.components.models.hf."
+    return [pytest.param(it, marks=[pytest.mark.extras] if it.startswith(hf) else []) for it in KNOWN.data_kinds]
+
+
+@pytest.mark.parametrize("target", importable())
 def test_what_is_known_is_of_classes_that_there_are(target: str) -> None:
     assert inspect.isclass(import_target("", target))
+
+
+@pytest.mark.parametrize("target", KNOWN.data_kinds)
+def test_what_is_known_is_a_kind_of_data(target: str) -> None:
     assert set(KNOWN.data_kinds[target]) <= {*KINDS, *SAMPLES}
 
 
