@@ -85,6 +85,19 @@ class Session:
             self.report(self.reached)
 
 
+def begun(job: Job, path: Path) -> Summary:
+    """Return the summary of a job that has reached nothing yet."""
+    return Summary(
+        task=job.task.name,
+        state="running",
+        run=str(path),
+        metrics={},
+        monitor=job.monitor,
+        mode=job.mode,
+        wall_seconds=0.0,
+    )
+
+
 @contextmanager
 def open_session(
     job: Job, words: Sequence[str], directory: Path | None, console: Console, resumed: Mapping[str, Any] | None = None
@@ -96,15 +109,7 @@ def open_session(
     """
     path = job.resume or directory or rundir.create(job.composed.run_dir, job.directory_name)
     with stop_request() as stop, locked(path) as stale:
-        reached = Summary(
-            task=job.task.name,
-            state="running",
-            run=str(path),
-            metrics={},
-            monitor=job.monitor,
-            mode=job.mode,
-            wall_seconds=0.0,
-        )
+        reached = begun(job, path)
         session = Session(
             RunDir(path), console, stop, Loggers(console), reached, sweep_of(path, is_job=directory is not None)
         )

@@ -15,9 +15,8 @@ from nnrun.config.composed import Composed
 from nnrun.core.workers.crew import end_workers
 from nnrun.runs.console import Console
 from nnrun.runs.directory import RunDir
-from nnrun.runs.summary import Summary
 from nnrun.tasks.ranks.meeting import Meeting
-from nnrun.tasks.session import Session
+from nnrun.tasks.session import Session, begun
 from nnrun.tasks.train.facts import Parts
 from nnrun.tasks.train.fit import train
 from nnrun.tasks.train.ready import open_ready
@@ -54,13 +53,4 @@ def _without_loggers(composed: Composed) -> Composed:
 def _session(job: Job, folder: Path, stop: StopRequest) -> Session:
     """Return a session that writes to a folder of its own."""
     console = Console()
-    reached = Summary(
-        task=job.task.name,
-        state="running",
-        run=str(folder),
-        metrics={},
-        monitor=job.monitor,
-        mode=job.mode,
-        wall_seconds=0.0,
-    )
-    return Session(RunDir(folder), console, stop, Loggers(console), reached)
+    return Session(RunDir(folder), console, stop, Loggers(console), begun(job, folder))
