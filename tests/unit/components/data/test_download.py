@@ -78,7 +78,7 @@ def test_what_cannot_be_fetched_is_listed(dead_url, tmp_path) -> None:
 
 def test_the_bytes_of_a_download_are_counted_for_who_shows_them(server, tmp_path, capsys, monkeypatch) -> None:
     """Negative control: where nobody does, nothing is printed."""
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # a library may have left one
+    monkeypatch.setattr(logging.getLogger("nnrun"), "handlers", [])  # a run in this process leaves one, of its stderr
     file = RemoteFile("a.gz", (server.url,), server.serve("a.gz", CONTENT))
     works: list[Meter] = []
 
