@@ -7,14 +7,19 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnrun.base.files import write_text
 from nnrun.base.shown import Page
 from nnrun.base.visible import visible, visible_lines
 from nnrun.runs.drawing.theme import DARK, LIGHT, chart_config
 from nnrun.runs.page_items import items_of
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # In the order in which they are loaded.
 SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
@@ -23,18 +28,11 @@ SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 def write_page(page: Page, path: Path, *, note: str = "") -> None:
     """Write a page, with `note` at its foot. All texts are shown as texts, whatever is in them."""
     # A run that writes no page does not pay for it.
-    from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
 
-    environment = Environment(
-        autoescape=select_autoescape(default=True),
-        loader=PackageLoader("nnrun.runs", "page_files"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections, charts = items_of(page.sections)
     scripts = _scripts() if charts else []
-    html = environment.get_template("page.html").render(
+    html = _template().render(
         wbr=Markup("<wbr>"),
         title=visible(page.title),
         lead=visible(page.lead),
@@ -48,11 +46,26 @@ def write_page(page: Page, path: Path, *, note: str = "") -> None:
     write_text(path, html)
 
 
+@cache
+def _template() -> Template:
+    """Return the page's template; the runs of a process share it."""
+    from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415
+
+    environment = Environment(
+        autoescape=select_autoescape(default=True),
+        loader=PackageLoader("nnrun.runs", "page_files"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
 def _file(folder: str, name: str) -> str:
     return files("nnrun.runs").joinpath(folder, name).read_text(encoding="utf-8")
 
 
-def _scripts() -> list[str]:
+@cache
+def _scripts() -> Sequence[str]:
     """Return the scripts of a page with charts: Vega's, without the address of their source maps, and ours."""
     vega = [re.sub(r"\n//# sourceMappingURL=\S+\s*$", "\n", _file("vega", name)) for name in SCRIPTS]
     vega[0] = f"/* The licenses of these scripts:\n{_file('vega', 'LICENSES.txt').replace('*/', '* /')}*/\n{vega[0]}"
@@ -66,6 +79,7 @@ def _policy(scripts: Sequence[str]) -> str:
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 
 
+@cache
 def _style() -> str:
     """Return the style sheet; paper is light."""
     light, dark = (
