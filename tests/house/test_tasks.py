@@ -24,8 +24,8 @@ from nnrun.tasks.table import FOLDERS, collect_tasks
 
 ROOT = Path(nnrun.__file__).parent
 TABLE = "tasks/table.py"
-# Names that are also words for something else, which texts of other modules hold: a part of the data, a group, a scale.
-WORDS = {"train", "export", "report", "log"}
+# Names that are also words for something else, in other modules: a part of the data, a group, a scale, a function.
+WORDS = {"train", "export", "report", "log", "check"}
 # A folder of pictures may be called so.
 CALLED_SO = {("components/data/layout.py", "predict")}
 TASKS = collect_tasks()

@@ -21,6 +21,8 @@ SCHEMA = 1
 CHECKPOINT_SCHEMA = 3
 FOLDER_NAME = "checkpoints"
 MANIFEST_NAME = "manifest.json"
+# With these words begins the way out of a damaged manifest.
+ADVICE = "the newest intact checkpoint"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,194}\.ckpt")
 
 
@@ -99,7 +101,7 @@ def _by_themselves(folder: Path) -> str:
     for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
         with suppress(ArtifactError):
             _open_verified(path, None).close()
-            return f"the newest intact checkpoint can be used on its own: ckpt={path} or init_from={path}"
+            return f"{ADVICE} can be used on its own: ckpt={path} or init_from={path}"
     return ""
 
 

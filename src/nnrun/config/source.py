@@ -54,7 +54,7 @@ def source_word(values: Sequence[Typed], task: Task | None) -> Typed | None:
     """
     last = {item.key: item for item in values}
     named = [last[key] for key in SOURCE_KEYS if key in last and last[key].value is not None]
-    is_excluded = len(named) != 1 or (task is not None and named[0].key in task.excludes)
+    is_excluded = len(named) != 1 or (task is not None and (task.opens_itself or named[0].key in task.excludes))
     return None if is_excluded else named[0]
 
 

@@ -84,6 +84,8 @@ class Task:
     retrains: bool = False
     # Whether `ckpt=` may be an exported network; and the message where a file of weights, `{}`, is refused.
     takes_artifact: bool = False
+    # Whether it opens what `ckpt=` names itself, whatever that is; its config is then that of the command line.
+    opens_itself: bool = False
     refuses_weights: str | None = None
     # The message where a run directory, `{}`, has no checkpoints folder: of an evaluation; of a run that failed early.
     refuses_empty: tuple[str, str] | None = None

@@ -19,6 +19,7 @@ from nnrun.base.errors import ConfigError, ResourceError
 from nnrun.base.files import DurableFile, as_json, read_record, saving, without_nan, write_json, write_text
 from nnrun.base.lock import LOCK_NAME
 from nnrun.base.paths import alone, inside
+from nnrun.runs.seal import KEY, seal_of
 
 STATUS_SCHEMA = 1
 # The file of the command line's words, and its content where there were none.
@@ -127,8 +128,9 @@ class RunDir:
         )
 
     def end(self, state: str, exit_code: int, reason: str | None) -> None:
-        """Record how the run ended; on a full disk, by overwriting the file in place."""
-        values = {"state": state, "ended": now(), "exit_code": exit_code, "reason": reason}
+        """Record how the run ended, and seal what it wrote; on a full disk, by overwriting the file in place."""
+        seal = seal_of(self.path)
+        values = {"state": state, "ended": now(), "exit_code": exit_code, "reason": reason, KEY: seal}
         try:
             self.set_status(**values)
         except ResourceError:

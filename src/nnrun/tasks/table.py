@@ -26,6 +26,7 @@ FOLDERS = (
     "batch_find",
     "doctor",
     "compare",
+    "check",
     "clean",
     "init",
     "report",

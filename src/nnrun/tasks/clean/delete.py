@@ -11,6 +11,7 @@ from nnrun.base.errors import ResourceError
 from nnrun.base.files import sync_folder
 from nnrun.base.lock import locked
 from nnrun.checkpoints.latest import latest_link
+from nnrun.tasks.comparison.deleted import note_deleted
 from nnrun.tasks.comparison.found import STATUS_NAME
 from nnrun.tasks.comparison.read_run import Run
 
@@ -72,6 +73,7 @@ def delete_run(run: Run) -> None:
     for link in links:
         link.unlink(missing_ok=True)
     sync_folder(aside.parent)
+    note_deleted(run.path)
     remove_leftover(aside)
 
 

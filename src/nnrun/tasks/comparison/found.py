@@ -40,22 +40,22 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def find_runs(text: str) -> Found:
-    """Return the run directories that the value of `runs=` names.
+def find_runs(text: str, key: str = "runs") -> Found:
+    """Return the run directories that the value of a setting names.
 
     A directory is searched for runs, without following links in it. Raises ArtifactError for a path that does not
     exist, and if there is no run.
     """
     found, seen = Found(), set[str]()
     for item in items_of(text):
-        for path, is_pattern in _expanded(item):
-            for run in _runs_at(path, is_pattern, found.notes):
+        for path, is_pattern in _expanded(item, key):
+            for run in _runs_at(path, is_pattern, key, found.notes):
                 real = os.path.realpath(run.path)
                 if real not in seen:
                     seen.add(real)
                     found.runs.append(run)
     if not found.runs:
-        raise ArtifactError(f"runs={abbreviated(text)} holds no run: no directory there has a {STATUS_NAME}")
+        raise ArtifactError(f"{key}={abbreviated(text)} holds no run: no directory there has a {STATUS_NAME}")
     return found
 
 
@@ -100,14 +100,14 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
 
 
-def _expanded(item: str) -> Iterator[tuple[Path, bool]]:
+def _expanded(item: str, key: str) -> Iterator[tuple[Path, bool]]:
     """Yield the existing paths that an item stands for, and whether it is a pattern; raise ArtifactError for none."""
     path = expanded(item)
     if is_there(path):
         yield path, False
         return
     if reason := why_out_of_reach(path):
-        raise ArtifactError(f"runs={abbreviated(item)}: {reason}")
+        raise ArtifactError(f"{key}={abbreviated(item)}: {reason}")
     if path.is_symlink():
         raise ArtifactError(f"{path} is a link to {path.readlink()}, which does not exist")
     matches: list[str] = []
@@ -117,17 +117,17 @@ def _expanded(item: str) -> Iterator[tuple[Path, bool]]:
         yield from ((Path(match), True) for match in matches)
         return
     if "," in item and not _PATTERN & set(item):
-        raise ArtifactError(f"runs={abbreviated(item)} does not exist; name several runs as runs=[a,b]")
+        raise ArtifactError(f"{key}={abbreviated(item)} does not exist; name several runs as {key}=[a,b]")
     hint = "matches nothing" if _PATTERN & set(item) else f"does not exist; {nearest(path)}"
-    raise ArtifactError(f"runs={abbreviated(item)} {hint}")
+    raise ArtifactError(f"{key}={abbreviated(item)} {hint}")
 
 
-def _runs_at(path: Path, is_pattern: bool, notes: list[str]) -> Iterator[FoundRun]:
+def _runs_at(path: Path, is_pattern: bool, key: str, notes: list[str]) -> Iterator[FoundRun]:
     """Yield the runs that a path is or holds; a link that only a pattern matches is passed over."""
     if is_pattern and (path.is_symlink() or not path.is_dir()):
         return
     if not path.is_dir():
-        raise ArtifactError(f"runs={abbreviated(path)} is a file; name a run directory, or a folder of runs")
+        raise ArtifactError(f"{key}={abbreviated(path)} is a file; name a run directory, or a folder of runs")
     is_link, real = path.is_symlink(), path
     while real.is_symlink():
         real = Path(os.path.normpath(real.parent / real.readlink()))

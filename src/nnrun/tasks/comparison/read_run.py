@@ -81,7 +81,7 @@ def read(found: FoundRun) -> Run:
     """Return what a run directory says; whatever is in it, there is no error."""
     path, problems = found.path, list[str]()
     status, summary = _record(path / STATUS_NAME, problems), None
-    state, may_be_running = _state(path, status, problems)
+    state, may_be_running = state_in(path, status, problems)
     has_ended_well = state == FINISHED
     if has_ended_well or (path / "summary.json").is_file():
         summary = _record(path / "summary.json", problems)
@@ -122,7 +122,7 @@ def read(found: FoundRun) -> Run:
     )
 
 
-def _state(path: Path, status: Mapping[str, Any] | None, problems: list[str]) -> tuple[str, bool]:
+def state_in(path: Path, status: Mapping[str, Any] | None, problems: list[str]) -> tuple[str, bool]:
     """Return the state of a run, and whether a living process may be writing there."""
     locked = is_locked(path)
     if status is None:

@@ -1,0 +1,1 @@
+"""`task=check`: whether what runs have saved is still what they wrote."""
