@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
 
-.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tables bench-table-speed bench-texts bench-loggers bench-tutorial torture gpu gpu-bundle clean
+.PHONY: run test test-fast test-docs test-deploy test-extras test-cluster lint settings vega report-pictures logger-pictures compare-pictures bench bench-checkpoints bench-folder bench-exports bench-scale bench-search bench-sweeps bench-tables bench-table-speed bench-texts bench-loggers bench-tutorial torture fuzz gpu gpu-bundle clean
 
 run: $(STAMP)
 	$(BIN)/nnrun $(ARGS)
@@ -111,6 +111,10 @@ gpu-bundle: $(STAMP)
 torture: $(STAMP)
 	$(BIN)/python tests/campaigns/torture.py $(ARGS)
 
+# What reads files, with atheris: Linux, Python 3.11 to 3.13.
+fuzz: .venv/.fuzz
+	$(BIN)/python tests/campaigns/fuzz/fuzz.py $(ARGS)
+
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -130,6 +134,10 @@ $(STAMP): pyproject.toml
 
 .venv/.deploy: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,deploy]'
+	touch $@
+
+.venv/.fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
 	touch $@
 
 .venv/.extras: $(STAMP)

@@ -25,7 +25,19 @@ BY_TARGET = ("models", "data", "augment", "losses", "optimizers", "schedulers", 
 SHARED = tuple(
     f"data.{name}"
     for name in (
-        *("images", "conversion", "finding", "left_out", "tally", "image_form", "order", "pixels", "idx", "text_files"),
+        *(
+            "images",
+            "conversion",
+            "finding",
+            "left_out",
+            "tally",
+            "image_form",
+            "order",
+            "pixels",
+            "idx",
+            "array_files",
+            "text_files",
+        ),
         *(
             "table.reader",
             "table.files",

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 
+_STDERR = 2
 # Replacements of nnrun's own symbols where they cannot be encoded; other characters are escaped: \u4e2d.
 _IN_PLACE = {
     "…": "...",
@@ -84,4 +85,23 @@ class OutputToStderr:
         sys.stdout = self._stream
         if self._kept >= 0:
             os.dup2(self._kept, self._number)
+            os.close(self._kept)
+
+
+class NativeErrorsDiscarded:
+    """Discard what native code writes to standard error in the block: Rust prints its stack before it raises."""
+
+    def __enter__(self) -> None:
+        self._kept = -1
+        try:
+            self._kept = os.dup(_STDERR)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+        except OSError:  # it is closed, or there are no more descriptors
+            return
+        os.dup2(nowhere, _STDERR)
+        os.close(nowhere)
+
+    def __exit__(self, *_: object) -> None:
+        if self._kept >= 0:
+            os.dup2(self._kept, _STDERR)
             os.close(self._kept)

@@ -41,7 +41,10 @@ class HostCopy:
             key = _key(tensor)
             if key in copies:
                 return copies[key]
-            if tensor.device.type == "cpu":
+            if tensor.device.type == "cpu" and is_expanded(tensor):
+                # The reader takes no tensor that needs more memory than its file has.
+                copies[key] = tensor.detach().clone(memory_format=torch.contiguous_format)
+            elif tensor.device.type == "cpu":
                 storage = tensor.untyped_storage()
                 if storage._cdata not in storages:
                     storages[storage._cdata] = self._copy_of(storage, buffers)
@@ -78,6 +81,11 @@ def _key(tensor: Tensor) -> Any:
         return id(tensor)
     storage = tensor.untyped_storage()
     return storage._cdata, tensor.storage_offset(), tensor.dtype, tensor.shape, tensor.stride()
+
+
+def is_expanded(tensor: Tensor) -> bool:
+    """Return whether elements of a tensor share memory, as those of `ones(1).expand(3)` do."""
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
 def _mark(gpu: torch.device) -> torch.cuda.Event:

@@ -85,9 +85,7 @@ class PlainUnpickler:
 
     def load(self) -> Any:
         """Return the value of the pickle."""
-        if self._content[:2] != b"\x80\x02":
-            raise BadPickle("its pickle does not begin as torch.save begins one (protocol 2)")
-        self._at = 2
+        self._begin()
         steps = self._steps()
         try:
             for _ in range(MAX_INSTRUCTIONS):
@@ -101,6 +99,12 @@ class PlainUnpickler:
         except (IndexError, KeyError, ValueError, struct.error) as error:
             raise BadPickle("its pickle is broken") from error
         raise BadPickle(f"its pickle has more than {MAX_INSTRUCTIONS:,} instructions")
+
+    def _begin(self) -> None:
+        """Skip the instruction that states the protocol."""
+        if self._content[:2] != b"\x80\x02":
+            raise BadPickle("its pickle does not begin as torch.save begins one (protocol 2)")
+        self._at = 2
 
     def _result(self) -> Any:
         """Return the value that is left at the end."""
@@ -217,11 +221,14 @@ class PlainUnpickler:
             raise BadPickle("its pickle memoizes values at indices that no pickler uses")
 
     def _find_name(self) -> None:
-        module, name = self._line(), self._line()
+        self._push(self._named(self._line(), self._line()))
+
+    def _named(self, module: str, name: str) -> Any:
+        """Return what a name stands for."""
         found = self._names.get((module, name))
         if found is None:
             raise BadPickle(f"it holds {module}.{name}, but a checkpoint holds only tensors and plain values")
-        self._push(found)
+        return found
 
     def _call(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()

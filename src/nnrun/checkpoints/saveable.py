@@ -16,6 +16,7 @@ from torch import Tensor
 from nnrun.base.errors import ArtifactError, Complaint, ConfigError, DataError
 from nnrun.base.host import MAX_THREADS
 from nnrun.base.targets import SINGULAR, Kind
+from nnrun.checkpoints.host_copy import is_expanded
 from nnrun.checkpoints.payload import (
     Payload,
     check_names,
@@ -95,6 +96,11 @@ def check_readable(payload: Payload) -> None:
             )
         if value.layout != torch.strided or dtype_name(value) not in DTYPE_BYTES:
             raise ConfigError(f"the network's {name!r} has the dtype {value.dtype}, which no checkpoint holds")
+        if is_expanded(value):
+            raise ConfigError(
+                f"the network's {name!r} is expanded: its elements share memory, and torch cannot load such a buffer; "
+                "register a copy, made with .contiguous()"
+            )
     try:
         checked_payload(_described(with_schema(payload)), Path("its checkpoint"))
     except ArtifactError as error:

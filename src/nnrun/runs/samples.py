@@ -8,12 +8,13 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from nnrun.base.errors import ArtifactError
 from nnrun.base.files import DurableFile, check_is_file, saving
+from nnrun.base.npy_header import read_npy_entry
 from nnrun.base.sample_results import SampleResults
 
 SAMPLES_NAME = "test_samples.npz"
@@ -52,18 +53,19 @@ def read_samples(run: str | Path) -> SampleResults:
     try:
         check_is_file(path)
         with zipfile.ZipFile(path) as packed:
-            if sum(entry.file_size for entry in packed.infolist()) > _MOST_BYTES:
+            entries = packed.infolist()
+            if sum(entry.file_size for entry in entries) > _MOST_BYTES:
                 raise ValueError(f"it unpacks to more than {_MOST_BYTES:,} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            if len({entry.filename for entry in entries}) < len(entries):
+                raise ValueError("it has two arrays of the same name")
+            found = {entry.filename.removesuffix(".npy"): _array(packed, entry) for entry in entries}
         schema = int(found.pop("schema"))
         if schema > SCHEMA:
             raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema}); upgrade nnrun")
         names, paths = (json.loads(str(found.pop(name))) for name in ("names", "paths"))
         rows = {name: found[name] for name in _ROWS}
         rows |= {name: found[name] for name in _OTHER_ROWS if name in found}
-        # For an entry that is not an array, numpy returns its bytes.
-        if not all(isinstance(value, np.ndarray) and value.ndim > 0 for value in rows.values()):
+        if not all(value.ndim > 0 for value in rows.values()):
             raise ValueError("it does not hold arrays with one row per sample")
         if len({len(value) for value in (*rows.values(), *([] if paths is None else [paths]))}) != 1:
             raise ValueError("its arrays differ in length")
@@ -83,6 +85,13 @@ def read_samples(run: str | Path) -> SampleResults:
         raise ArtifactError(f"{path}: {why}") from error
     except Exception as error:  # numpy fails on damaged bytes in every way there is
         raise ArtifactError(f"{path} cannot be read: {error}") from error
+
+
+def _array(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+    """Return an array of an archive."""
+    header, content = read_npy_entry(packed, entry)
+    order: Literal["F", "C"] = "F" if header.is_fortran else "C"
+    return np.frombuffer(content, np.dtype(header.descr)).reshape(header.shape, order=order)
 
 
 def _packed(pictures: Mapping[int, bytes]) -> dict[str, np.ndarray[Any, Any]]:

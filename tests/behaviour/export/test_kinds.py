@@ -437,7 +437,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, str]], None], str]] = {
     "many": (with_state(thresholds=[0.5] * 30_000), "nested too deep or too large"),
     "other inputs": (
         said("inputs", lambda inputs: {"other": inputs["input"]}),
-        "has 1 inputs and 1 outputs; expected one of each",
+        "it takes the inputs input, but its metadata names other",
     ),
     "no inputs": (lambda facts: facts.update(inputs="[]"), "its nnrun.inputs name no tensors"),
 }

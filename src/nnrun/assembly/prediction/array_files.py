@@ -13,6 +13,7 @@ from nnrun.base.errors import DataError, NnrunError
 from nnrun.base.foreign_errors import lacks_package, of_the_machine
 from nnrun.base.paths import shown
 from nnrun.base.shown import counted
+from nnrun.components.data.array_files import Array
 from nnrun.components.data.idx import idx_magic, open_idx, read_idx_array
 
 _NPY, _CSV = ".npy", ".csv"
@@ -61,11 +62,8 @@ def _read_idx(path: Path, in_shape: tuple[int, ...]) -> Tensor:
 
 def _read_npy(path: Path, in_shape: tuple[int, ...]) -> Tensor:
     """Return the images of a uint8 `.npy`: `(N, C, H, W)`, `(N, H, W, C)`, or `(N, H, W)` if gray."""
-    import numpy  # noqa: PLC0415 - other inputs do not need it
-
-    # Numbers only: an array of objects is a pickle. open_memmap refuses it.
-    array = numpy.lib.format.open_memmap(path, mode="c")
-    if array.dtype != numpy.uint8:
+    array = Array(path).open()
+    if array.dtype != "uint8":
         raise DataError(f"{shown(path)} holds {array.dtype}; pixels are uint8, 0 to 255")
     images = torch.from_numpy(array)
     channels, *size = in_shape

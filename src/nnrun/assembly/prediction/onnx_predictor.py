@@ -165,8 +165,12 @@ def _in_shape(signature: dict[str, Any], facts: OnnxFacts, path: Path) -> Tree:
     """
     taken, given = signature["inputs"], signature["outputs"]
     names = [node["name"] for node in taken]
-    if len(given) != 1 or not names or names != list(facts.inputs or names[:1]):
+    stated = list(facts.inputs or names[:1])
+    if len(given) != 1 or not names or (len(names) != len(stated) and facts.inputs is None):
         raise ArtifactError(f"{path} has {len(taken)} inputs and {len(given)} outputs; expected one of each")
+    if names != stated:
+        ours, theirs = (said(Exception(", ".join(each))) for each in (names, stated))
+        raise ArtifactError(f"{path} is damaged: it takes the inputs {ours}, but its metadata names {theirs}")
     if given[0]["type"] not in _FLOATS:
         raise ArtifactError(f"{path} returns {given[0]['type']}; nnrun exports networks that return float scores")
     shapes = {node["name"]: _shape_of(node["shape"], path) for node in taken}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-import math
 import struct
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import check_is_file, state_of
 from nnrun.base.foreign_errors import of_the_machine
+from nnrun.base.npy_header import BadNpy, NpyHeader, read_npy_entry, read_npy_header
 from nnrun.base.paths import expanded, shown
 from nnrun.base.visible import few
 from nnrun.components.data.data_root import data_root
@@ -55,12 +55,15 @@ class Array:
             if self.path.suffix == TABLE_SUFFIX and self.member is not None:
                 return read_pixel_table(self.path, state_of(self.path.stat()))[self.member]
             if self.member is None:
-                # Copy on write, so the file is never written: torch warns about read-only tensors.
-                return np.load(self.path, mmap_mode="c", allow_pickle=False)
+                with self.path.open("rb") as file:
+                    header = read_npy_header(file, self.path.stat().st_size)
+                return mapped_array(self.path, header, header.start)
             if (mapped := _mapped_member(self.path, self.member, state_of(self.path.stat()))) is not None:
                 return mapped()
-            with np.load(self.path, allow_pickle=False) as archive:
-                return archive[self.member]
+            with zipfile.ZipFile(self.path) as archive:
+                header, content = read_npy_entry(archive, archive.getinfo(f"{self.member}.npy"))
+            order: Literal["F", "C"] = "F" if header.is_fortran else "C"
+            return np.frombuffer(content, np.dtype(header.descr)).reshape(header.shape, order=order)
         except DataError:
             raise
         except Exception as error:  # numpy raises anything on damaged bytes
@@ -70,13 +73,21 @@ class Array:
 
     def _wrong(self, error: Exception) -> DataError:
         """Return the error for a file that numpy cannot read."""
-        if "pickle" in str(error):
-            return DataError(
-                f"{self} is not an array of numbers: it contains Python objects, which are never loaded, or text"
-            )
+        if isinstance(error, BadNpy):
+            return DataError(f"{self} cannot be read as an array: {error}")
         if isinstance(error, OSError) and error.errno is not None:
             return DataError(f"{self} cannot be read: {error.strerror}")
         return DataError(f"{self} is damaged or truncated: {str(error) or type(error).__name__}")
+
+
+def mapped_array(path: Path, header: NpyHeader, start: int) -> np.ndarray:
+    """Return an array that is stored in a file, mapped into memory. Changes stay in memory."""
+    import numpy as np  # noqa: PLC0415 - as above
+
+    if not header.num_bytes:  # no system maps nothing
+        return np.empty(header.shape, np.dtype(header.descr), "F" if header.is_fortran else "C")
+    # Copy on write, so the file is never written: torch warns about read-only tensors.
+    return np.memmap(path, np.dtype(header.descr), "c", start, header.shape, "F" if header.is_fortran else "C")
 
 
 @functools.lru_cache(maxsize=32)
@@ -92,22 +103,15 @@ def _mapped_member(path: Path, member: str, _state: str) -> Callable[[], np.ndar
         if info.compress_type != zipfile.ZIP_STORED:
             return None
         with archive.open(info) as stored:
-            version = np.lib.format.read_magic(stored)
-            if version not in ((1, 0), (2, 0)):
-                return None
-            reads = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
-            shape, is_fortran, dtype = reads(stored)
-            header_bytes = stored.tell()
+            header = read_npy_header(stored, info.file_size)
             while stored.read(_READ_BYTES):
                 pass  # the checksum is verified at the end
     with path.open("rb") as file:
         file.seek(info.header_offset + _LENGTHS_AT)
-        start = info.header_offset + _LOCAL_BYTES + sum(_LENGTHS.unpack(file.read(_LENGTHS.size))) + header_bytes
-    num_bytes = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or num_bytes == 0 or header_bytes + num_bytes != info.file_size or start % dtype.alignment:
+        start = info.header_offset + _LOCAL_BYTES + sum(_LENGTHS.unpack(file.read(_LENGTHS.size))) + header.start
+    if start % np.dtype(header.descr).alignment:
         return None
-    order = "F" if is_fortran else "C"
-    return functools.partial(np.memmap, path, dtype, "c", start, shape, order)
+    return functools.partial(mapped_array, path, header, start)
 
 
 def find_arrays(root: str, *, for_test: bool = False) -> dict[str, tuple[Array, Array]]:
@@ -212,5 +216,7 @@ def _members(path: Path) -> list[str]:
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     except OSError as error:
         raise DataError(f"data.root={shown(path)} cannot be read: {error.strerror}") from error
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # zipfile raises anything on damaged bytes
+        if of_the_machine(error):
+            raise
         raise DataError(f"{shown(path)} is not an .npz archive: {error}") from error

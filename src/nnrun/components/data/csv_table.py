@@ -189,8 +189,10 @@ def delimiter_of(line: str, more: Sequence[str] = ()) -> str:
 def checked_titles(path: Path, row: list[str]) -> list[str]:
     """Return the titles of the columns, without trailing empty ones."""
     titles = list(row)
-    while not titles[-1]:
+    while titles and not titles[-1]:
         titles.pop()
+    if not titles:
+        raise DataError(f"{shown(path)} begins with a line of empty cells; write the titles of the columns there")
     twice = [title for title, count in Counter(titles).items() if count > 1 and title]
     if twice:
         raise DataError(f"{shown(path)} has two columns with the title {shown(twice[0])}")

@@ -131,7 +131,7 @@ def _csv_rows(path: Path, text: str) -> Rows:
     try:
         for row in reader:
             line, start = start, skipped + reader.line_num + 1
-            if not any(row):
+            if not any(map(str.strip, row)):
                 continue
             if titles is None:
                 titles = tuple(checked_titles(path, [title.strip() for title in row]))

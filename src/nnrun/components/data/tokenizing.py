@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ PADDINGS = (PAD, "<pad>")
 UNKNOWNS = (UNKNOWN, "<unk>")
 # Decimals that are kept of the scores of a unigram tokenizer: further ones differ from run to run.
 _DECIMALS = 5
+# Words of a vocabulary that are tried, if a text cannot be encoded.
+_TRIED = 8
 # Words that start inside another have this prefix.
 _INSIDE = "##"
 
@@ -47,14 +50,26 @@ def opened(content: str) -> Tokenizer:
 
 
 def encoded(tokenizer: Tokenizer, texts: Sequence[str], padding: int) -> list[list[int]]:
-    """Return the numbers of the tokens of each text, without that of padding."""
-    return [[number for number in one.ids if number != padding] for one in tokenizer.encode_batch_fast(list(texts))]
+    """Return the numbers of the tokens of each text, without that of padding.
+
+    Raises DataError where the tokenizer has none for a part of a text.
+    """
+    try:
+        found = tokenizer.encode_batch_fast(list(texts))
+    except Exception as error:  # the library raises plain exceptions
+        raise DataError(
+            f"the tokenizer cannot encode a text: {error}; use one with a token for unknown words"
+        ) from error
+    return [[number for number in one.ids if number != padding] for one in found]
 
 
 def num_closing(tokenizer: Tokenizer) -> int:
     """Return the number of special tokens that end each text, such as BERT's [SEP]: those of a cut text too."""
-    mask = tokenizer.encode("a").special_tokens_mask
-    return mask[::-1].index(0) if 0 in mask else 0
+    for text in ("a", *sorted(tokenizer.get_vocab(with_added_tokens=False))[:_TRIED]):
+        with contextlib.suppress(Exception):  # plain ones of the library: it may have no token for this text
+            mask = tokenizer.encode(text).special_tokens_mask
+            return mask[::-1].index(0) if 0 in mask else 0
+    return 0
 
 
 def unknown(tokenizer: Tokenizer) -> int | None:

@@ -148,10 +148,21 @@ def deep() -> bytes:
     return b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."
 
 
+def nested_key() -> bytes:
+    """A key whose hash overflows the stack of C in Python's own unpickler, which ends the process."""
+    return b"\x80\x02}" + b")" + b"\x85" * 1_000_000 + b"Ns."
+
+
+def encoded_often() -> bytes:
+    """A text that is stored once and encoded ten thousand times: a gigabyte in a file of 200 kB."""
+    text = b"X" + (100_000).to_bytes(4, "little") + b"a" * 100_000
+    return b"\x80\x02]" + text + b"q\x00a(" + b"c_codecs\nencode\nh\x00U\x06latin1\x86R" * 10_000 + b"e."
+
+
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (lambda: b"", "Ran out of input"),
+        (lambda: b"", "it is empty"),
         (lambda: pickle.dumps(part(CIFAR10, 0))[:-100], "truncated"),
         (lambda: b"<html>not found</html>", "is damaged"),
         (lambda: pickle.dumps([1, 2]), "contains no mapping"),
@@ -167,6 +178,8 @@ def deep() -> bytes:
         (codec_attack, "encoding other than latin1"),
         (bytes_of_a_number, "array without bytes"),
         (deep, "is damaged"),
+        (nested_key, "no 'data'"),
+        (encoded_often, "encodes more text than it holds"),
     ],
 )
 def test_a_damaged_file_is_named(damage, what, tmp_path) -> None:

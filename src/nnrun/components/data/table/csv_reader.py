@@ -113,8 +113,8 @@ def _titles(path: Path, cells: list[str]) -> list[str]:
 
 
 def _starts_empty(text: str, delimiter: str) -> bool:
-    """Return whether the first line, which polars takes for the header, has no filled cell."""
-    return not text[: text.find("\n")].replace(delimiter, "").strip()
+    """Return whether the first line, which polars takes for the header, has no filled cell; `""` is none."""
+    return not text[: text.find("\n")].replace(delimiter, "").replace('"', "").strip()
 
 
 def _has_odd_quotes(text: str, delimiter: str) -> bool:

@@ -14,6 +14,7 @@ from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import shown
+from nnrun.base.streams import NativeErrorsDiscarded
 from nnrun.components.data.hub_sets import features_beside, features_in
 from nnrun.components.data.images import reading
 from nnrun.components.data.table.csv_reader import blank_lines, csv_frame, csv_rows, is_filled, text_in
@@ -60,11 +61,13 @@ class Sheet:
         if kind_of(self.path) == "text":
             rows = csv_rows(self.path, text_in(self.path, _bytes(self.path)))
             kept = (line for line, cells in rows if self.keeps_empty or is_filled(cells))
-            return f"{shown(self.path)}, line {next(islice(kept, row + 1, None)):,}"
+            if (found := next(islice(kept, row + 1, None), None)) is not None:
+                return f"{shown(self.path)}, line {found:,}"
         if kind_of(self.path) == "json":
             lines = text_in(self.path, _bytes(self.path)).split("\n")
             filled = (number for number, line in enumerate(lines, 1) if line.strip())
-            return f"{shown(self.path)}, line {next(islice(filled, row, None)):,}"
+            if (found := next(islice(filled, row, None), None)) is not None:
+                return f"{shown(self.path)}, line {found:,}"
         return f"{shown(self.path)}, row {row + 1:,}"
 
 
@@ -88,7 +91,11 @@ def read_sheet(path: Path, *, strips: bool = True, keeps_empty: bool = False) ->
         elif kind == "json":
             frame = _read_json(path)
         else:
-            frame = _read_binary(path, kind)
+            try:
+                with NativeErrorsDiscarded():
+                    frame = _read_binary(path, kind)
+            except pl.exceptions.PanicException as error:  # no Exception: polars' own code in Rust gave up
+                raise ValueError("polars cannot read it") from error
         if kind != "text" and strips:
             frame = stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))
     if frame.width > _MOST_COLUMNS:

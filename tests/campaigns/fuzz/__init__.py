@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads a file: what nobody thought of must be refused, not crash."""
