@@ -103,5 +103,6 @@ def _tensor(name: str, told: Any, start: int) -> StoredTensor:
     # For a tensor without elements this limits the other lengths: torch needs a product that fits into 64 bits.
     if math.prod(max(length, 1) for length in shape) >= _MAX_SIZE:
         raise _Odd(f"{name[:100]} has a shape that torch does not support")
-    stride = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    # Of a tensor without elements too, as torch has them.
+    stride = tuple(math.prod(max(length, 1) for length in shape[axis + 1 :]) for axis in range(len(shape)))
     return StoredTensor(dtype, tuple(shape), stride, 0, Region(start + offsets[0], offsets[1] - offsets[0]))

@@ -7,6 +7,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 
+from campaigns.fuzz.of_checkpoints import empty_tensor
 from campaigns.fuzz.of_data import npy_of, without_unknown
 
 # A tuple in a tuple, very often: hashing it as a key takes the whole stack of C.
@@ -36,6 +37,7 @@ FINDS: dict[str, tuple[str, bytes]] = {
     "a key that takes the stack": ("array_pickles", _NESTED_KEY),
     "a shape that takes Python's memory": ("npy", npy_of("-" * 9000 + "1")),
     "many values of no size": ("npy", npy_of("(9999999999999,)", "|V0")),
+    "strides of no elements": ("safetensors", empty_tensor()),
     "an archive of a later version": ("npz", _zip_with(_other_version)),
     "a name in an archive that is not UTF-8": ("npz", _zip_with(_other_name)),
     "titles of spaces in quotes": ("tables", b'"\r"\r\n&\n&'),

@@ -170,6 +170,13 @@ def _safetensors() -> list[bytes]:
     return [save(tensors), save(tensors, {"format": "pt"}), save({"h": torch.ones(3).half(), "b": torch.ones(2) > 0})]
 
 
+def empty_tensor() -> bytes:
+    """Return a file with a tensor that has rows but no columns."""
+    from safetensors.torch import save  # noqa: PLC0415
+
+    return save({"w": torch.empty(2, 0)})
+
+
 def _read_manifest(content: bytes, folder: Path) -> None:
     """Read a manifest, signed so that its content is looked at, and locate its checkpoints."""
     checkpoints = folder / "checkpoints"
