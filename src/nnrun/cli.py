@@ -119,6 +119,13 @@ def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
         from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
         return sweep(line.overrides, line.own, collect_rules(), line.note)
+    if any(word.lstrip("+~").startswith("launch") for word in line.overrides):
+        from nnrun.sweeps.slurm_run import place_of, run_in_slurm  # noqa: PLC0415 - most runs are here
+
+        place = place_of(line.overrides, line.own, collect_rules())
+        if place.slurm is not None:
+            return run_in_slurm(place, line.own, collect_rules(), line.note)
+        line.overrides = place.words
     composed = compose_line(line)
     find_modules_beside(composed.own)
     reached = perform(composed, line.overrides)

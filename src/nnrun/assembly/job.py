@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from nnrun.checkpoints.trained_on import TrainedOn
 from nnrun.config.auto import AUTO
 from nnrun.config.composed import Composed
 from nnrun.config.flags import is_switched_on
+from nnrun.config.run_name import directory_name_of, name_of
 from nnrun.config.schema import DataSettings, RunSettings, Section, from_mapping
 from nnrun.config.task import Task
 from nnrun.core.device import Precision, kernels
@@ -63,26 +63,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The network and the data, `cnn_digits`; for an exported network the name of its file.
-
-        If the network depends on the data, which is not open yet, its name is `auto`.
-        """
-        if self.composed.artifact is not None:
-            return self.composed.artifact.name
-        section = self.settings.model
-        if not section:  # the task builds none
-            return self.settings.data.name
-        if self.composed.is_open("model"):
-            return f"{AUTO}_{self.settings.data.name}"
-        target = str(section["_target_"])
-        is_named = target.startswith("nnrun.") and isinstance(section.get("name"), str)
-        model = last_part(section["name"]) if is_named else target.rpartition(".")[2].lower()
-        return f"{model}_{self.settings.data.name}"
+        """The network and the data, `cnn_digits`."""
+        return name_of(self.composed)
 
     @property
     def directory_name(self) -> str:
         """The name of the run directory after its time: `cnn_digits`; with the task in front if it does not train."""
-        return self.name if self.trains else f"{self.task.name}_{self.name}"
+        return directory_name_of(self.composed)
 
     def reading(self, preprocessing: Mapping[str, Any] | None = None, task: Task | None = None) -> str:
         """Return the arguments that a command needs to read this run's checkpoints, each with a space before it.
@@ -161,11 +148,6 @@ class Job:
             **trainer,
         }
         return tree
-
-
-def last_part(name: str) -> str:
-    """Return the last part of a network's name, which may be a path or a repository, for the name of a directory."""
-    return re.sub(r"[^\w.-]+", "_", name.rstrip("/").rpartition("/")[2]) or "model"
 
 
 def _noted(weights: SavedWeights) -> dict[str, str]:

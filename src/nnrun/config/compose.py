@@ -195,9 +195,13 @@ def _without_effect(
 
 
 def _of_a_sweep(typed: Sequence[Typed]) -> list[Complaint]:
-    """Complain of words that set a sweep."""
-    found = [item for item in typed if item.key.partition(".")[0] in OF_A_SWEEP]
-    return [Complaint(item.key, f"{item.key} has no effect without -m: it sets a sweep") for item in found]
+    """Complain of words that set a sweep, or where a command runs: the command took those before."""
+    found = [(item.key, item.key.partition(".")[0]) for item in typed if item.key.partition(".")[0] in OF_A_SWEEP]
+    texts = {
+        "sweep": "has no effect without -m: it sets a sweep",
+        "launch": "has no effect here: it sets where the command nnrun starts a run or a sweep",
+    }
+    return [Complaint(key, f"{key} {texts[group]}") for key, group in found]
 
 
 def _leave_out(config: DictConfig, tree: dict[str, Any], task: Task) -> None:

@@ -66,6 +66,8 @@ class Composed:
     followed: Mapping[str, str]
     # Notes from the search for the user's config folders.
     notes: tuple[str, ...] = ()
+    # The directory that a launcher made for this run.
+    made_dir: Path | None = None
 
     @property
     def located(self) -> Located | None:

@@ -212,7 +212,7 @@ RANGES: dict[str, Range] = {
     "launch.place": one_of("local", "slurm"),
     "launch.partition": Range(lambda v: v is None or (isinstance(v, str) and v != ""), "a name or null", NULL),
     "launch.nodes": whole(1),
-    "launch.gpus_per_node": whole(1, null=True),
+    "launch.gpus_per_node": whole(0, null=True),
     "launch.cpus_per_task": whole(1, null=True),
     "launch.mem_gb": number(0, above=True, null=True),
     "launch.minutes": whole(1),

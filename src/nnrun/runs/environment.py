@@ -19,12 +19,15 @@ from nnrun.base.invocation import invocation
 from nnrun.base.secrets import redact_word
 
 ENVIRONMENT_SCHEMA = 1
+# What Slurm says of the job that a run is in: its number, its machines as Slurm lists them, and its tasks.
+_SLURM = {"job": "SLURM_JOB_ID", "nodes": "SLURM_JOB_NODELIST", "tasks": "SLURM_STEP_NUM_TASKS"}
 VERSIONED = ("nnrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "onnx", "onnxruntime", "onnxscript")
 
 
 def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dict[str, Any]:
     """Return versions, hardware and the state of the code, as environment.json holds them."""
     called = invocation()
+    slurm = {name: os.environ[variable] for name, variable in _SLURM.items() if variable in os.environ}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -37,6 +40,7 @@ def environment(threads: int, device: str, secrets: Collection[str] = ()) -> dic
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": None if (changes := _git("status", "--porcelain")) is None else changes != "",
         "command": [called.program, *(redact_word(word, secrets) for word in called.words)],
+        **({"slurm": slurm} if "job" in slurm else {}),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from nnrun.base.foreign_errors import of_the_system
 from nnrun.base.foreign_messages import show_traceback
 from nnrun.base.invocation import begin
 from nnrun.base.lock import LOCK_NAME
+from nnrun.base.ranks import this_rank
 from nnrun.base.secrets import hide_known, secrets_in_words
 from nnrun.base.signals import in_force
 from nnrun.config.compose import compose_config
@@ -25,8 +26,8 @@ from nnrun.runs.directory import STATUS_SCHEMA
 from nnrun.sweeps.seams import Ended, Order
 from nnrun.tasks.table import perform
 
-# What a run directory keeps when a job starts anew in it.
-_KEPT = (LOCK_NAME, "run.log")
+# What a run directory keeps when a job starts anew in it; the folders are those of a run in Slurm.
+_KEPT = (LOCK_NAME, "run.log", "slurm", "code")
 _MANIFEST = Path("checkpoints") / "manifest.json"
 
 
@@ -41,7 +42,10 @@ def carry_out(order: Order, own: Sequence[Path], rules: Rules, *, says: bool = T
     try:
         find_modules_beside(own)
         composed, words = _ready(order, own, rules)
-        reached = perform(composed, words, order.directory)
+        if order.is_single:
+            reached = perform(replace(composed, made_dir=order.directory), words)
+        else:
+            reached = perform(composed, words, order.directory)
         summary = reached.to_json() if reached is not None else None
     except (KeyboardInterrupt, InterruptedRun) as error:
         code, reason = getattr(error, "exit_code", 130), _told(order, getattr(error, "messages", ()), says)
@@ -55,7 +59,8 @@ def carry_out(order: Order, own: Sequence[Path], rules: Rules, *, says: bool = T
         else:
             show_traceback()
             code, reason = BUG, _told(order, [f"{type(error).__name__}: {error}"], says)
-    _leave_status(order.directory, code, reason)
+    if this_rank().is_first:
+        leave_status(order.directory, code, reason)
     is_environments = code == ResourceError.exit_code
     return Ended(order.number, code, reason, summary, is_environments, round(time.perf_counter() - start, 3))
 
@@ -94,7 +99,8 @@ def _ready(order: Order, own: Sequence[Path], rules: Rules) -> tuple[Composed, S
     if not order.resumes:
         return composed, order.words
     if not (order.directory / _MANIFEST).exists():
-        _empty(order.directory)
+        if this_rank().is_first:
+            _empty(order.directory)
         return composed, order.words
     from nnrun.tasks.for_sweeps import words_to_resume  # noqa: PLC0415 - needs torch, as the job does
 
@@ -121,7 +127,7 @@ def _told(order: Order, messages: Sequence[str], says: bool) -> str:
     return "\n".join(told)
 
 
-def _leave_status(directory: Path, code: int, reason: str) -> None:
+def leave_status(directory: Path, code: int, reason: str) -> None:
     """Write a status for a job that failed before its run had one."""
     path = directory / "status.json"
     if code and directory.is_dir() and not path.exists():

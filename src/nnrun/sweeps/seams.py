@@ -49,7 +49,7 @@ class Order:
 
     With `resumes` the words are those of the job itself, without `resume=`. `composed` is its checked config, so that a
     YAML file that is edited meanwhile changes nothing; without one, the launcher composes the words. One that
-    `is_alone` is not trained together with others.
+    `is_alone` is not trained together with others. One that `is_single` is a run, and no job of a sweep.
     """
 
     number: int
@@ -58,6 +58,7 @@ class Order:
     resumes: bool = False
     composed: Composed | None = None
     is_alone: bool = False
+    is_single: bool = False
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,10 @@ class SlurmLauncher:
         # How long a start of a job may take: `sweep.job_minutes`.
         self.most_minutes: float | None = None
         self._folder = folder.absolute() / FOLDER
-        self._snapshot: Snapshot = take_snapshot(own, folder.absolute() / CODE)
-        if self._snapshot.is_changed:
-            console.note(f"the code has changed since the sweep began: jobs that start now run {self._snapshot.folder}")
+        self._snapshot: Snapshot | None = None
         self._jobs: dict[int, _Job] = {}
+        # Slurm's numbers of all that were submitted, or found in its queue.
+        self._numbers: dict[int, str] = {}
         self._queue, self._asked_at = Queue(), 0.0
         self._busy_since: float | None = None
         self._is_stopping = False
@@ -96,8 +96,10 @@ class SlurmLauncher:
             end = job.exchange.ended(order.number)
             has_result = end is not None and end.exit_code not in INTERRUPTED
             if has_result or (end is None and self._is_in_queue(known["slurm"])):
-                job.slurm = known["slurm"]
+                job.slurm = self._numbers[order.number] = known["slurm"]
                 job.exchange.skip_answered()
+        if job.slurm is None:
+            self._copy_code()
         self._jobs[order.number] = job
 
     def wait(self, seconds: float) -> Sequence[Event]:
@@ -123,12 +125,30 @@ class SlurmLauncher:
             job.exchange.write("stop")
         cancel((job.slurm for job in self._jobs.values() if job.slurm), only_waiting=True)
 
+    def number_of(self, number: int) -> str | None:
+        """Return Slurm's number of a job; None as long as it is not submitted."""
+        return self._numbers.get(number)
+
+    def state_of(self, number: int) -> str | None:
+        """Return the state of a job in Slurm's words; None where it is not known."""
+        slurm = self.number_of(number)
+        return None if slurm is None else self._queue.state(slurm)
+
     def close(self) -> None:
         """Cancel what still waits or runs; remove the files that hold secrets."""
         cancel(job.slurm for job in self._jobs.values() if job.slurm)
         for job in self._jobs.values():
             self._forget(job)
         self._jobs.clear()
+
+    def _copy_code(self) -> Snapshot:
+        """Return the copy of the user's code, which is made before the first job."""
+        if self._snapshot is None:
+            self._snapshot = take_snapshot(self._own, self._folder.with_name(CODE))
+            if self._snapshot.is_changed:
+                folder = self._snapshot.folder
+                self._console.note(f"the code has changed since the first start: jobs that start now run {folder}")
+        return self._snapshot
 
     def _has_begun(self, job: _Job) -> bool:
         return job.exchange.read("begun") is not None
@@ -161,14 +181,14 @@ class SlurmLauncher:
                 time.sleep(_QUEUE_SECONDS)
                 return
             for job, name in zip(fresh, names, strict=True):
-                job.slurm = name
+                job.slurm = self._numbers[job.order.number] = name
                 job.exchange.write("submitted", slurm=name)
         self._busy_since = None
         self._asked_at = time.monotonic()
 
     def _save(self, job: _Job) -> None:
         """Write a job for its node, on the copies of the user's folders."""
-        copies, composed = self._snapshot, job.order.composed
+        copies, composed = self._copy_code(), job.order.composed
         composed = None if composed is None else replace(composed, own=copies.own)
         order = replace(job.order, directory=job.order.directory.absolute(), composed=composed)
         save_order(job.exchange.folder / JOB_FILE, order, copies.own, copies.modules, awaits=self._awaits)

@@ -39,6 +39,8 @@ class SlurmSettings:
     array_parallelism: int
     setup: Sequence[str]
     additional: Mapping[str, Any]
+    # The processes that train together on each node.
+    tasks_per_node: int = 1
 
     def parameters(self, name: str) -> dict[str, Any]:
         """Return the parameters of submitit's executor."""
@@ -47,9 +49,11 @@ class SlurmSettings:
             "time": self.minutes,
             "partition": self.partition,
             "nodes": self.nodes,
-            "ntasks_per_node": 1,
-            "gpus_per_node": self.gpus_per_node,
+            "ntasks_per_node": self.tasks_per_node,
+            "gpus_per_node": self.gpus_per_node or None,
             "cpus_per_task": self.cpus_per_task,
+            # srun does not take that from sbatch.
+            "srun_args": None if self.cpus_per_task is None else [f"--cpus-per-task={self.cpus_per_task}"],
             "mem": None if self.mem_gb is None else f"{round(self.mem_gb * 1024)}MB",
             "signal_delay_s": self.warning_seconds,
             "array_parallelism": self.array_parallelism,
@@ -78,9 +82,13 @@ def submit_array(settings: SlurmSettings, folder: Path, name: str, jobs: Sequenc
         # A sweep may itself run in a job, whose variables must not become those of its jobs.
         with redirect_stderr(io.StringIO()), submitit.helpers.clean_env():
             os.environ.update(at)
-            return [str(job.job_id) for job in executor.submit_array(jobs)]
+            names = [str(job.job_id) for job in executor.submit_array(jobs)]
     except submitit.core.utils.FailedJobError as error:
         said = str(error)
         lines = re.findall(r"(?:error|fatal): (.*)", said) or said.splitlines()[-1:]
         text = f"launch=slurm: sbatch refused the jobs: {'; '.join(lines)}"
         raise (ControllerBusy if any(words in said for words in _BUSY) else ConfigError)(text) from error
+    # submitit leaves a link to its script; a run that is resumed writes into no folder with links.
+    for path in folder.glob(".submission_file_*"):
+        path.unlink(missing_ok=True)
+    return names

@@ -24,12 +24,15 @@ from nnrun.base.errors import ResourceError
 from nnrun.base.foreign_messages import guard_libraries
 from nnrun.base.guard import guard, leave_with, watch
 from nnrun.base.listening import Validated, heard_by
+from nnrun.base.ranks import become_rank, this_rank
 from nnrun.base.signals import StopRequest, stop_request
+from nnrun.config.auto import AUTO
 from nnrun.sweeps.exchange import Exchange
 from nnrun.sweeps.frozen import freeze, thaw
 from nnrun.sweeps.orders import carry_out
 from nnrun.sweeps.seams import Decision, Order
 from nnrun.sweeps.workers.endings import ending_of, out_of_time
+from nnrun.tasks.ranks.wanted import rank_given
 from nnrun.tasks.rules import collect_rules
 
 if TYPE_CHECKING:
@@ -54,29 +57,39 @@ def save_order(path: Path, order: Order, own: Sequence[Path], modules: Sequence[
     names a checkpoint has no config here; it composes its words with those folders.
     """
     frozen = None if order.composed is None else freeze(order.composed)
-    plain = (order.number, list(order.words), str(order.directory), frozen, list(map(str, own)))
+    # A run whose words say `resume=` has them as they are at each start.
+    resumes = order.resumes or not order.is_single
+    plain = (order.number, list(order.words), str(order.directory), frozen, resumes, order.is_single)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        pickle.dump((*plain, list(map(str, modules)), awaits), file)
+        pickle.dump((*plain, list(map(str, own)), list(map(str, modules)), awaits), file)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
 
 
 def run_job(folder: Path) -> int:
-    """Train the job that is in a folder, or resume it; write how that ended; return the exit code."""
+    """Train the job that is in a folder, or resume it, as one of its tasks; return the exit code.
+
+    The first writes how that ended.
+    """
     guard_libraries()
-    number, words, directory, frozen, own, modules, awaits = pickle.loads((folder / JOB_FILE).read_bytes())
+    saved = pickle.loads((folder / JOB_FILE).read_bytes())
+    number, words, directory, frozen, resumes, is_single, own, modules, awaits = saved
+    if is_single and (rank := rank_given(os.environ, AUTO)):
+        become_rank(rank)
     # Before the folders that are searched otherwise: these may have changed.
     sys.path.extend(modules)
     rules, exchange = collect_rules(), Exchange(folder)
-    order = Order(number, words, Path(directory), True, None if frozen is None else thaw(frozen, rules))
+    composed = None if frozen is None else thaw(frozen, rules)
+    order = Order(number, words, Path(directory), resumes, composed, is_single=is_single)
     with stop_request() as stop, heard_by(partial(_tell, exchange, stop, awaits)):
         ended = carry_out(order, [Path(path) for path in own], rules)
     summary = None if ended.summary is None else dict(ended.summary)
-    exchange.write("outcome", exit_code=ended.exit_code, reason=ended.reason, summary=summary)
+    if this_rank().is_first:
+        exchange.write("outcome", exit_code=ended.exit_code, reason=ended.reason, summary=summary)
     return ended.exit_code
 
 
@@ -97,7 +110,10 @@ def _tell(exchange: Exchange, stop: StopRequest, awaits: bool, validated: Valida
 
 
 class ClusterJob:
-    """What submitit calls on the node; `checkpoint` is called in the handler of the signal before a requeue."""
+    """What submitit calls on the node; `checkpoint` is called in the handler of the signal before a requeue.
+
+    Of a job with several tasks, each trains as a rank; the first alone writes, and has `checkpoint` called.
+    """
 
     def __init__(self, folder: Path, most_minutes: float | None) -> None:
         self._folder = folder
@@ -106,10 +122,11 @@ class ClusterJob:
     def __call__(self) -> int:
         """Train in a process of its own; return its exit code, once it is final."""
         self._exchange, self._began = Exchange(self._folder), time.monotonic()
-        self._is_terminated = False
-        for name in ("outcome.json", "ended.json"):
-            (self._folder / name).unlink(missing_ok=True)
-        self._exchange.write("begun", node=socket.gethostname())
+        self._is_terminated, self._is_first = False, os.environ.get("SLURM_PROCID", "0") == "0"
+        if self._is_first:
+            for name in ("outcome.json", "ended.json"):
+                (self._folder / name).unlink(missing_ok=True)
+            self._exchange.write("begun", node=socket.gethostname())
         # -P: the current folder must not come before the snapshot of its modules.
         command = [sys.executable, "-P", "-m", "nnrun.sweeps.slurm_job", str(self._folder)]
         self._training = subprocess.Popen(command, env=_surroundings())
@@ -117,11 +134,12 @@ class ClusterJob:
         try:
             code = self._wait()
         except Exception as error:  # of submitit, from its handler: the job is not requeued
-            if self._exchange.read("ended") is None:
+            if self._is_first and self._exchange.read("ended") is None:
                 reason = f"{error} Its checkpoint is saved; set larger launch.minutes or launch.requeues"
                 self._write_end(exit_code=ResourceError.exit_code, reason=reason, summary=None, may_succeed=False)
             raise
-        self._end(code)
+        if self._is_first:
+            self._end(code)
         return code
 
     def checkpoint(self) -> DelayedSubmission | None:
@@ -179,6 +197,7 @@ class ClusterJob:
     def _write_end(self, exit_code: int, reason: str, summary: Any, *, may_succeed: bool) -> None:
         values = {"exit_code": exit_code, "reason": reason, "summary": summary, "may_succeed": may_succeed}
         self._exchange.write("ended", **values, seconds=self._seconds())
+        (self._folder / JOB_FILE).unlink(missing_ok=True)
 
     def _seconds(self) -> float:
         """Return how long the job ran, in all its starts."""

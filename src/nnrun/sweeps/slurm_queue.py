@@ -43,7 +43,7 @@ def check_here() -> None:
     check_package("launch=slurm", "submitit")
     if shutil.which("sbatch") is None:
         raise ResourceError(
-            "launch=slurm: there is no sbatch on the PATH; start the sweep on a login node of a Slurm cluster, or use "
+            "launch=slurm: there is no sbatch on the PATH; start it on a login node of a Slurm cluster, or use "
             "launch=local"
         )
 
@@ -71,6 +71,10 @@ class Queue:
         rows = (line.split("|") for line in text.splitlines() if line.count("|") == 2)
         self._states = {job: "HELD" if reason == _HELD else state for job, state, reason in rows}
         return True
+
+    def state(self, job: str) -> str | None:
+        """Return the state of a job; None where Slurm did not name it."""
+        return (self._states or {}).get(job)
 
     def is_live(self, job: str) -> bool:
         """Return whether a job waits or runs. Before Slurm has answered, every job does."""

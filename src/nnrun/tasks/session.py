@@ -107,7 +107,8 @@ def open_session(
     The directory is the one resumed, the one that a sweep made, or a new one. `words` are the command line's; `resumed`
     is the step from which a run resumes, and its changed settings.
     """
-    path = job.resume or directory or rundir.create(job.composed.run_dir, job.directory_name)
+    composed = job.composed
+    path = job.resume or directory or composed.made_dir or rundir.create(composed.run_dir, job.directory_name)
     with stop_request() as stop, locked(path) as stale:
         reached = begun(job, path)
         session = Session(

@@ -223,13 +223,15 @@ def test_a_run_that_lost_a_rank_is_restarted_from_its_last_checkpoint(tmp_path: 
     assert_same_bits(tmp_path / "run", whole)
 
 
-def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
-    with training((*LONG, "trainer.devices=2"), tmp_path) as process:
+def test_ranks_end_with_the_process_that_started_them_and_leave_no_files(tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    with training((*LONG, "trainer.devices=2"), tmp_path, TMPDIR=str(tmp_path / "temporary")) as process:
         ranks = ranks_of(process)
         process.kill()
         process.wait()
         while any(map(is_alive, ranks)):  # on a busy machine it takes a moment
             time.sleep(0.01)
+    assert not list((tmp_path / "temporary").glob("nnrun*"))
 
 
 def test_a_full_disk_of_the_first_rank_ends_all_and_is_said_once(tmp_path: Path) -> None:

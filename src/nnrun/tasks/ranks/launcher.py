@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import sys
 import tempfile
@@ -101,9 +100,10 @@ def _start(
     composed: Composed, run: Callable[[Composed], Summary | None], size: int, stack: ExitStack
 ) -> Sequence[_Started]:
     """Start the processes; what they need here is given back at the end of `stack`."""
-    folder = tempfile.mkdtemp(prefix="nnrun-ranks-")
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)  # here alone, where a rank would do it at its end too
-    url = f"file://{folder}/meeting"
+    # A file in memory, which each fork has: nothing is left of it, however the processes end.
+    meeting = os.memfd_create("nnrun-ranks")
+    stack.callback(os.close, meeting)
+    url = f"file:///proc/self/fd/{meeting}"
     started: list[_Started] = []
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +14,7 @@ from nnrun.base.ranks import Rank, become_rank, this_rank
 from nnrun.config.auto import AUTO
 from nnrun.config.composed import Composed
 
-# Ports for ranks that srun starts on one machine: below those that the kernel gives to clients.
+# Ports for ranks that srun starts: below those that the kernel gives to clients.
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000
 # The settings that only a training in several processes reads.
 _OF_SEVERAL = {"trainer.sync_batchnorm": False, "trainer.max_restarts": 0}
@@ -28,17 +29,17 @@ def ranks_to_start(composed: Composed, *, is_job: bool) -> int:
     if this_rank().size > 1:
         return 1
     devices = composed.resolved()["trainer"]["devices"]
-    if rank := _rank_given(os.environ, devices):
+    if rank := rank_given(os.environ, devices):
         if devices not in {AUTO, rank.size} and composed.named("trainer.devices"):
             raise ConfigError(
                 f"trainer.devices={devices}, but {_program(os.environ)} started {rank.size} processes; "
                 "leave trainer.devices out"
             )
         become_rank(rank)
-        _check(composed, rank.size, is_job=is_job)
+        check_number(composed, rank.size, is_job=is_job)
         return 1
     size = _num_devices(composed) if devices == AUTO else devices
-    _check(composed, size, is_job=is_job)
+    check_number(composed, size, is_job=is_job)
     if size > 1 and sys.platform != "linux":
         raise ConfigError(
             f"trainer.devices={size} starts processes only on Linux; "
@@ -51,7 +52,7 @@ def ranks_to_start(composed: Composed, *, is_job: bool) -> int:
     return int(size)
 
 
-def _check(composed: Composed, size: int, *, is_job: bool) -> None:
+def check_number(composed: Composed, size: int, *, is_job: bool) -> None:
     """Raise ConfigError for settings that do not go together with a number of processes."""
     trainer, data = composed.resolved()["trainer"], composed.resolved()["data"]
     problems = []
@@ -97,7 +98,7 @@ def _num_devices(composed: Composed) -> int:
     return max(1, int(count or 0))
 
 
-def _rank_given(environment: Mapping[str, str], devices: object) -> Rank | None:
+def rank_given(environment: Mapping[str, str], devices: object) -> Rank | None:
     """Return the rank that torchrun or srun made this process; None if it is not one of several.
 
     srun also starts independent runs: they train together only where trainer.devices says so.
@@ -111,13 +112,30 @@ def _rank_given(environment: Mapping[str, str], devices: object) -> Rank | None:
         return None
     index, local = int(environment["SLURM_PROCID"]), int(environment["SLURM_LOCALID"])
     num_nodes = int(environment.get("SLURM_STEP_NUM_NODES") or 1)
-    if num_nodes > 1:
-        raise ConfigError(
-            f"srun started processes on {num_nodes} machines; start them with torchrun --nnodes, or use one machine"
-        )
+    host = "127.0.0.1" if num_nodes == 1 else first_host(environment["SLURM_STEP_NODELIST"])
     numbers = int(environment["SLURM_JOB_ID"]), int(environment["SLURM_STEP_ID"])
     port = _FIRST_PORT + (numbers[0] * 31 + numbers[1]) % _NUM_PORTS
-    return Rank(index, size, local, size, f"tcp://127.0.0.1:{port}")
+    on_each = environment.get("SLURM_STEP_TASKS_PER_NODE") or str(size)
+    node = int(environment.get("SLURM_NODEID") or 0)
+    return Rank(index, size, local, tasks_on(on_each)[node], f"tcp://{host}:{port}")
+
+
+def first_host(nodes: str) -> str:
+    """Return the first name of a list of Slurm's, such as `gpu01` of `gpu[01-04,7],cpu3`."""
+    host, _, rest = nodes.partition("[")
+    if "," in host or not rest:
+        return host.partition(",")[0]
+    inside, _, after = rest.partition("]")
+    return host + re.split("[-,]", inside)[0] + first_host(after)
+
+
+def tasks_on(nodes: str) -> list[int]:
+    """Return how many tasks each node has, from Slurm's words for it, such as `2(x3),1`."""
+    found = []
+    for part in nodes.split(","):
+        number, _, times = part.rstrip(")").partition("(x")
+        found += [int(number)] * int(times or 1)
+    return found
 
 
 def _program(environment: Mapping[str, str]) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from nnrun.base.errors import ConfigError
 from nnrun.base.ranks import Rank
-from nnrun.tasks.ranks.wanted import _rank_given
+from nnrun.tasks.ranks.wanted import first_host, rank_given, tasks_on
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {
@@ -20,6 +19,16 @@ SRUN = {
     "SLURM_STEP_ID": "0",
 }
 BY_SRUN = Rank(1, 2, 1, 2, "tcp://127.0.0.1:20217")
+# The fourth of five tasks, on the second of two machines.
+ON_TWO = {
+    "SLURM_STEP_NUM_TASKS": "5",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_STEP_NODELIST": "gpu[03-04]",
+    "SLURM_STEP_TASKS_PER_NODE": "3,2",
+    "SLURM_NODEID": "1",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "0",
+}
 
 
 @pytest.mark.parametrize(
@@ -34,15 +43,32 @@ BY_SRUN = Rank(1, 2, 1, 2, "tcp://127.0.0.1:20217")
         (SRUN, "auto", BY_SRUN),
         (SRUN, 2, BY_SRUN),
         (SRUN, 4, None),
+        (SRUN | ON_TWO, 5, Rank(3, 5, 0, 2, "tcp://gpu03:20217")),
         ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, "auto", None),
     ],
 )
 def test_a_rank_is_recognised_by_its_environment(
     environment: Mapping[str, str], devices: object, expected: Rank | None
 ) -> None:
-    assert _rank_given(environment, devices) == expected
+    assert rank_given(environment, devices) == expected
 
 
-def test_tasks_on_several_machines_are_refused_with_a_way_out() -> None:
-    with pytest.raises(ConfigError, match="torchrun --nnodes"):
-        _rank_given(SRUN | {"SLURM_STEP_NUM_NODES": "2"}, "auto")
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("gpu7", "gpu7"),
+        ("a1,b2", "a1"),
+        ("gpu[01-04,7],cpu3", "gpu01"),
+        ("gpu[3,9]", "gpu3"),
+        ("r[1-2]n[05-06]", "r1n05"),
+        ("node-2.cluster.org,node-3.cluster.org", "node-2.cluster.org"),
+        ("node[2-3].cluster.org", "node2.cluster.org"),
+    ],
+)
+def test_the_first_of_the_machines_that_slurm_names(nodes: str, first: str) -> None:
+    assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(("words", "tasks"), [("2", [2]), ("2(x3),1", [2, 2, 2, 1]), ("1,4(x2)", [1, 4, 4])])
+def test_how_many_tasks_each_machine_has(words: str, tasks: list[int]) -> None:
+    assert tasks_on(words) == tasks

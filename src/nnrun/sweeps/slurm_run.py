@@ -1,0 +1,252 @@
+"""`launch=slurm` without -m: submit a single run to a Slurm cluster, follow its log, and end as it does."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nnrun.base.errors import Complaint, ConfigError, InterruptedRun, ResourceError
+from nnrun.base.shown import counted
+from nnrun.base.signals import stop_request
+from nnrun.config.auto import AUTO
+from nnrun.config.compose import compose_config
+from nnrun.config.composed import Composed
+from nnrun.config.overrides import Typed, parse_all
+from nnrun.config.rules import Rules
+from nnrun.config.run_name import directory_name_of
+from nnrun.config.sweep_settings import compose_sweep
+from nnrun.runs import directory as rundir
+from nnrun.runs.console import Console
+from nnrun.sweeps.exchange import Exchange
+from nnrun.sweeps.orders import leave_status
+from nnrun.sweeps.seams import Ended, Order
+from nnrun.sweeps.slurm import CODE, FOLDER, SlurmLauncher
+from nnrun.sweeps.slurm_array import SlurmSettings
+from nnrun.sweeps.slurm_job import INTERRUPTED
+from nnrun.sweeps.slurm_queue import Queue, check_here
+from nnrun.tasks.ranks.link import Ended as RankEnded
+from nnrun.tasks.ranks.wanted import check_number
+
+# The number of its job among those of the launcher.
+_ONE = 0
+_LOOK_SECONDS = 0.5
+# Where a run is followed that is under way, its last lines come first.
+_NUM_LINES = 10
+_DEVICES, _PARALLELISM = "trainer.devices", "launch.array_parallelism"
+# States in which Slurm has not started a job, or will start it again.
+_WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is to start: the settings of its place, None for this machine; and the other words of its command."""
+
+    slurm: SlurmSettings | None
+    words: list[str]
+
+
+def place_of(words: Sequence[str], own: Sequence[Path], rules: Rules) -> Place:
+    """Return where the words of a command line start their run; raise ConfigError where they are wrong about it."""
+    typed, problems = _parsed(words, own, rules)
+    if problems:
+        raise ConfigError(*problems)
+    config = compose_sweep([item for item in typed if not _is_of("sweep", item)], own, rules)
+    rest = [item.word for item in typed if not _is_of("launch", item)]
+    if config.launch.place == "local":
+        return Place(None, rest)
+    if any(item.key == _PARALLELISM for item in typed):
+        raise ConfigError(Complaint(_PARALLELISM, f"{_PARALLELISM} has no effect without -m: it is about many jobs"))
+    return Place(SlurmSettings(**config.launcher), rest)
+
+
+def run_in_slurm(place: Place, own: Sequence[Path], rules: Rules, note: str | None) -> Mapping[str, Any] | None:
+    """Submit a run, or find it in the queue, and follow it to its end; return its result, or raise its error.
+
+    A signal ends this command alone: the run goes on.
+    """
+    check_here()
+    assert place.slurm is not None
+    console, typed = Console(), _parsed(place.words, own, rules)[0]
+    named = next((Path(str(item.value)) for item in typed if item.key == "resume" and item.value), None)
+    if named is not None and (job := job_in(named)):
+        if more := [item.key for item in typed if item.key != "resume"]:
+            raise ConfigError(
+                f"{named} is the run of Slurm's job {job}, on which {', '.join(more)} would have no effect"
+            )
+        console.say(f"following Slurm's job {job}, {named}")
+        order = Order(_ONE, place.words, named, is_single=True)
+        return _follow(order, SlurmLauncher(named, place.slurm, own, console, awaits=False), console, is_new=False)
+    composed, settings = _composed(place.words, place.slurm, own, rules)
+    if composed.run_dir is not None and (job := job_in(composed.run_dir)):
+        raise ConfigError(
+            f"hydra.run.dir={composed.run_dir} is in use by Slurm's job {job}; "
+            f"follow it with: {_again(composed.run_dir)}"
+        )
+    for each in filter(None, (note, *composed.notes)):
+        console.note(each)
+    resumed = composed.resumed.run if composed.resumed is not None else None
+    path = resumed or rundir.create(composed.run_dir, directory_name_of(composed))
+    (path / FOLDER / str(_ONE) / "submitted.json").unlink(missing_ok=True)
+    words, kept = [item.word for item in composed.typed], composed if composed.source is None else None
+    order = Order(_ONE, words, path, resumes=resumed is None, composed=kept, is_single=True)
+    launcher = SlurmLauncher(path, settings, own, console, awaits=False)
+    return _follow(order, launcher, console, is_new=resumed is None)
+
+
+def job_in(run: Path) -> str | None:
+    """Return Slurm's number of the job that trains in a run directory, or waits to; None if there is none."""
+    known = Exchange(run / FOLDER / str(_ONE)).read("submitted")
+    if known is None:
+        return None
+    job, queue = str(known.get("slurm")), Queue()
+    if not queue.refresh():
+        raise ResourceError(f"Slurm does not say whether its job {job} still trains in {run}; try again later")
+    return job if queue.is_live(job) else None
+
+
+def _parsed(words: Sequence[str], own: Sequence[Path], rules: Rules) -> tuple[list[Typed], list[Complaint]]:
+    """Return the words of a command line, parsed, and what is wrong with others."""
+    return parse_all(words, [task.name for task in rules.tasks if task.is_named], own)
+
+
+def _is_of(group: str, item: Typed) -> bool:
+    return item.key.partition(".")[0] == group
+
+
+def _composed(
+    words: Sequence[str], settings: SlurmSettings, own: Sequence[Path], rules: Rules
+) -> tuple[Composed, SlurmSettings]:
+    """Return the checked config of a run with its number of processes, and the settings with those of each node."""
+    composed = compose_config(words, own, rules)
+    if composed.task.not_swept is not None or any(item.key == "input" and item.value == "-" for item in composed.typed):
+        raise ConfigError(f"launch=slurm: {composed.task.words} needs this terminal; leave launch out")
+    size = num_processes(composed, settings)
+    if composed.task.trains:
+        if size != composed.resolved()["trainer"]["devices"]:
+            rest = [word for word in words if word.partition("=")[0] != _DEVICES]
+            composed = compose_config([*rest, f"{_DEVICES}={size}"], own, rules)
+        check_number(composed, size, is_job=False)
+    return composed, replace(settings, tasks_per_node=size // settings.nodes)
+
+
+def num_processes(composed: Composed, settings: SlurmSettings) -> int:
+    """Return how many processes train together: trainer.devices, else one for each GPU or, without GPUs, each node.
+
+    Raises ConfigError where they cannot be divided among the nodes.
+    """
+    nodes, gpus = settings.nodes, settings.gpus_per_node or 0
+    if not composed.task.trains:
+        if nodes > 1:
+            raise ConfigError(f"launch.nodes={nodes}: {composed.task.words} runs on one node; leave launch.nodes out")
+        return 1
+    trainer = composed.resolved()["trainer"]
+    devices, is_free = trainer["devices"], composed.is_default(_DEVICES) and composed.resumed is None
+    if devices == AUTO or is_free:
+        return int(nodes * max(1, gpus))
+    problems = []
+    if devices % nodes:
+        problems.append(
+            f"trainer.devices={devices} counts the processes of all nodes and cannot be divided by launch.nodes={nodes}"
+        )
+    elif gpus and devices > nodes * gpus and ":" not in trainer["device"] and trainer["device"] != "cpu":
+        problems.append(
+            f"trainer.devices={devices} needs {counted(devices // nodes, 'GPU')} on each node; "
+            f"use launch.gpus_per_node={devices // nodes}"
+        )
+    if problems:
+        raise ConfigError(*problems)
+    return int(devices)
+
+
+def _again(run: Path) -> str:
+    """Return the command that follows a run in Slurm."""
+    return f"nnrun launch=slurm {shlex.quote(f'resume={run}')}"
+
+
+def _follow(order: Order, launcher: SlurmLauncher, console: Console, *, is_new: bool) -> Mapping[str, Any] | None:
+    """Submit a run unless it is in the queue; print its log until it ends; return its result, or raise its error."""
+    run, log = order.directory, _Log(order.directory / "run.log", console)
+    job: str | None = None
+    with stop_request():
+        try:
+            launcher.start(order)
+            log.skip(num_kept=_NUM_LINES if launcher.number_of(_ONE) else 0)
+            state = ""
+            while True:
+                ends = [event for event in launcher.wait(_LOOK_SECONDS) if isinstance(event, Ended)]
+                log.show()
+                if ends:
+                    return _result(ends[0], run, job)
+                if job is None and (job := launcher.number_of(_ONE)):
+                    console.say(f"submitted as Slurm's job {job}; run directory {run}")
+                state = _tell_state(str(job), state, launcher.state_of(_ONE), console)
+        except InterruptedRun as error:
+            if job is None and (job := launcher.number_of(_ONE)) is None:
+                raise
+            told = f"job {job} goes on; follow it with: {_again(run)}", f"end it, saved, with: scancel {job}"
+            raise InterruptedRun(error.exit_code - 128, *told) from error
+        finally:
+            if is_new and job is None:
+                _remove(run)
+
+
+def _tell_state(job: str, before: str, state: str | None, console: Console) -> str:
+    """Say that a job waits, or waits again; return its state, or the one before where Slurm did not say any."""
+    if state is None:
+        return before
+    is_waiting = state in _WAITING
+    if is_waiting and before not in _WAITING:
+        console.say(f"job {job} waits in the queue" + (" and will resume from its last checkpoint" if before else ""))
+    return state
+
+
+def _remove(run: Path) -> None:
+    """Remove the directory of a run that was not submitted, but for what was there before."""
+    for name in (FOLDER, CODE):
+        shutil.rmtree(run / name, ignore_errors=True)
+    with suppress(OSError):
+        run.rmdir()
+
+
+def _result(ended: Ended, run: Path, job: str | None) -> Mapping[str, Any] | None:
+    """Return the result of a run that ended well; raise the error of another."""
+    outcome = Exchange(run / FOLDER / str(_ONE)).read("outcome")
+    code, reason = ended.exit_code, ended.reason
+    if outcome is not None and outcome["exit_code"] in INTERRUPTED:  # cancelled: it has saved before Slurm ended it
+        code, reason = outcome["exit_code"], outcome["reason"]
+    leave_status(run, code, reason)
+    if code == 0:
+        return ended.summary
+    where = run / FOLDER / f"{job}_0_log.err"
+    told = reason.splitlines() or [f"job {job} ended with exit code {code}; its output is in {where}"]
+    raise RankEnded(code, told, ended.summary).error()
+
+
+class _Log:
+    """The lines of a run's log that are not on the console yet."""
+
+    def __init__(self, path: Path, console: Console) -> None:
+        self._path, self._console = path, console
+        self._position = 0
+
+    def skip(self, num_kept: int) -> None:
+        """Pass over what is there, but for some lines at its end."""
+        with suppress(OSError):
+            content = self._path.read_bytes()
+            kept = content.splitlines(keepends=True)[-num_kept:] if num_kept else []
+            self._position = len(content) - sum(map(len, kept))
+
+    def show(self) -> None:
+        """Print what is new, up to the end of the last line."""
+        with suppress(OSError), self._path.open("rb") as file:
+            file.seek(self._position)
+            new = file.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            self._position += len(whole)
+            for line in whole.decode(errors="replace").splitlines():
+                self._console.say(line)
