@@ -129,8 +129,8 @@ class SlurmLauncher:
         """Return Slurm's number of a job; None as long as it is not submitted."""
         return self._numbers.get(number)
 
-    def state_of(self, number: int) -> str | None:
-        """Return the state of a job in Slurm's words; None where it is not known."""
+    def state_of(self, number: int) -> tuple[str, str] | None:
+        """Return the state of a job and the reason for it, in Slurm's words; None where it is not known."""
         slurm = self.number_of(number)
         return None if slurm is None else self._queue.state(slurm)
 

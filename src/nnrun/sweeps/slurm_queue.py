@@ -62,19 +62,22 @@ class Queue:
 
     def __init__(self) -> None:
         self._states: dict[str, str] | None = None
+        self._reasons: dict[str, str] = {}
 
     def refresh(self) -> bool:
         """Ask Slurm again; return whether it answered."""
         text = _asked("squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", "%i|%T|%r")
         if text is None:
             return False
-        rows = (line.split("|") for line in text.splitlines() if line.count("|") == 2)
+        rows = [line.split("|") for line in text.splitlines() if line.count("|") == 2]
+        self._reasons = {job: reason for job, _, reason in rows}
         self._states = {job: "HELD" if reason == _HELD else state for job, state, reason in rows}
         return True
 
-    def state(self, job: str) -> str | None:
-        """Return the state of a job; None where Slurm did not name it."""
-        return (self._states or {}).get(job)
+    def state(self, job: str) -> tuple[str, str] | None:
+        """Return the state of a job and the reason for which it waits, in Slurm's words; None where it is not known."""
+        state = (self._states or {}).get(job)
+        return None if state is None else (state, self._reasons[job])
 
     def is_live(self, job: str) -> bool:
         """Return whether a job waits or runs. Before Slurm has answered, every job does."""

@@ -23,6 +23,7 @@ from nnrun.config.sweep_settings import compose_sweep
 from nnrun.runs import directory as rundir
 from nnrun.runs.console import Console
 from nnrun.sweeps.exchange import Exchange
+from nnrun.sweeps.followed_log import FollowedLog
 from nnrun.sweeps.orders import leave_status
 from nnrun.sweeps.seams import Ended, Order
 from nnrun.sweeps.slurm import CODE, FOLDER, SlurmLauncher
@@ -123,8 +124,10 @@ def _composed(
 ) -> tuple[Composed, SlurmSettings]:
     """Return the checked config of a run with its number of processes, and the settings with those of each node."""
     composed = compose_config(words, own, rules)
-    if composed.task.not_swept is not None or any(item.key == "input" and item.value == "-" for item in composed.typed):
-        raise ConfigError(f"launch=slurm: {composed.task.words} needs this terminal; leave launch out")
+    if composed.task.not_swept is not None:
+        raise ConfigError(f"launch=slurm: task={composed.task.name} runs here; leave launch out")
+    if any(item.key == "input" and item.value == "-" for item in composed.typed):
+        raise ConfigError("input=- cannot be read by a job of Slurm's; give a file, a folder or a pattern")
     size = num_processes(composed, settings)
     if composed.task.trains:
         if size != composed.resolved()["trainer"]["devices"]:
@@ -142,7 +145,9 @@ def num_processes(composed: Composed, settings: SlurmSettings) -> int:
     nodes, gpus = settings.nodes, settings.gpus_per_node or 0
     if not composed.task.trains:
         if nodes > 1:
-            raise ConfigError(f"launch.nodes={nodes}: {composed.task.words} runs on one node; leave launch.nodes out")
+            raise ConfigError(
+                f"launch.nodes={nodes}: task={composed.task.name} runs on one node; leave launch.nodes out"
+            )
         return 1
     trainer = composed.resolved()["trainer"]
     devices, is_free = trainer["devices"], composed.is_default(_DEVICES) and composed.resumed is None
@@ -170,38 +175,45 @@ def _again(run: Path) -> str:
 
 def _follow(order: Order, launcher: SlurmLauncher, console: Console, *, is_new: bool) -> Mapping[str, Any] | None:
     """Submit a run unless it is in the queue; print its log until it ends; return its result, or raise its error."""
-    run, log = order.directory, _Log(order.directory / "run.log", console)
-    job: str | None = None
+    run = order.directory
     with stop_request():
         try:
             launcher.start(order)
-            log.skip(num_kept=_NUM_LINES if launcher.number_of(_ONE) else 0)
-            state = ""
-            while True:
-                ends = [event for event in launcher.wait(_LOOK_SECONDS) if isinstance(event, Ended)]
-                log.show()
-                if ends:
-                    return _result(ends[0], run, job)
-                if job is None and (job := launcher.number_of(_ONE)):
-                    console.say(f"submitted as Slurm's job {job}; run directory {run}")
-                state = _tell_state(str(job), state, launcher.state_of(_ONE), console)
+            ended = _end(run, launcher, console)
         except InterruptedRun as error:
-            if job is None and (job := launcher.number_of(_ONE)) is None:
+            if (job := launcher.number_of(_ONE)) is None:
                 raise
             told = f"job {job} goes on; follow it with: {_again(run)}", f"end it, saved, with: scancel {job}"
             raise InterruptedRun(error.exit_code - 128, *told) from error
         finally:
-            if is_new and job is None:
+            if is_new and launcher.number_of(_ONE) is None:
                 _remove(run)
+    return _result(ended, run, launcher.number_of(_ONE))
 
 
-def _tell_state(job: str, before: str, state: str | None, console: Console) -> str:
+def _end(run: Path, launcher: SlurmLauncher, console: Console) -> Ended:
+    """Wait for the end of a run, and return it; meanwhile print the run's log, and say where its job is."""
+    log, job, state = FollowedLog(run / "run.log", console), launcher.number_of(_ONE), ""
+    log.skip(num_kept=0 if job is None else _NUM_LINES)
+    while True:
+        events = launcher.wait(_LOOK_SECONDS)
+        if job is None and (job := launcher.number_of(_ONE)):
+            console.say(f"submitted as Slurm's job {job}; run directory {run}")
+        log.show()
+        for event in events:
+            if isinstance(event, Ended):
+                return event
+        state = _tell_state(str(job), state, launcher.state_of(_ONE), console)
+
+
+def _tell_state(job: str, before: str, found: tuple[str, str] | None, console: Console) -> str:
     """Say that a job waits, or waits again; return its state, or the one before where Slurm did not say any."""
-    if state is None:
+    if found is None:
         return before
-    is_waiting = state in _WAITING
-    if is_waiting and before not in _WAITING:
-        console.say(f"job {job} waits in the queue" + (" and will resume from its last checkpoint" if before else ""))
+    state, reason = found
+    if state in _WAITING and before not in _WAITING:
+        then = "; it will resume from its last checkpoint" if before else ""
+        console.say(f"job {job} waits in Slurm's queue ({reason}){then}")
     return state
 
 
@@ -225,28 +237,3 @@ def _result(ended: Ended, run: Path, job: str | None) -> Mapping[str, Any] | Non
     where = run / FOLDER / f"{job}_0_log.err"
     told = reason.splitlines() or [f"job {job} ended with exit code {code}; its output is in {where}"]
     raise RankEnded(code, told, ended.summary).error()
-
-
-class _Log:
-    """The lines of a run's log that are not on the console yet."""
-
-    def __init__(self, path: Path, console: Console) -> None:
-        self._path, self._console = path, console
-        self._position = 0
-
-    def skip(self, num_kept: int) -> None:
-        """Pass over what is there, but for some lines at its end."""
-        with suppress(OSError):
-            content = self._path.read_bytes()
-            kept = content.splitlines(keepends=True)[-num_kept:] if num_kept else []
-            self._position = len(content) - sum(map(len, kept))
-
-    def show(self) -> None:
-        """Print what is new, up to the end of the last line."""
-        with suppress(OSError), self._path.open("rb") as file:
-            file.seek(self._position)
-            new = file.read()
-            whole = new[: new.rfind(b"\n") + 1]
-            self._position += len(whole)
-            for line in whole.decode(errors="replace").splitlines():
-                self._console.say(line)

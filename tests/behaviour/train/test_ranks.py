@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +223,7 @@ def test_a_run_that_lost_a_rank_is_restarted_from_its_last_checkpoint(tmp_path: 
     assert_same_bits(tmp_path / "run", whole)
 
 
-def test_ranks_end_with_the_process_that_started_them_and_leave_no_files(tmp_path: Path) -> None:
+def test_ranks_end_with_the_process_that_started_them_and_leave_no_meeting_place(tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()
     with training((*LONG, "trainer.devices=2"), tmp_path, TMPDIR=str(tmp_path / "temporary")) as process:
         ranks = ranks_of(process)
@@ -231,7 +231,7 @@ def test_ranks_end_with_the_process_that_started_them_and_leave_no_files(tmp_pat
         process.wait()
         while any(map(is_alive, ranks)):  # on a busy machine it takes a moment
             time.sleep(0.01)
-    assert not list((tmp_path / "temporary").glob("nnrun*"))
+    assert not list((tmp_path / "temporary").glob("nnrun-ranks*"))
 
 
 def test_a_full_disk_of_the_first_rank_ends_all_and_is_said_once(tmp_path: Path) -> None:
@@ -246,30 +246,72 @@ def test_a_full_disk_of_the_first_rank_ends_all_and_is_said_once(tmp_path: Path)
     assert not any(map(is_alive, ranks))
 
 
-@pytest.mark.parametrize("num_launchers", [1, 2])
-def test_processes_that_torchrun_started_train_together_and_start_no_others(
-    tmp_path: Path, runs: Path, num_launchers: int
-) -> None:
-    """By one launcher, or by one each, as on two machines."""
-    port, num_local = str(free_port()), 2 // num_launchers
-    words = (*RUN, "hydra.run.dir=run")
-    given = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    given["LOCAL_WORLD_SIZE"] = str(num_local)
-    started = [
+def by_environment(folder: Path, **given: str) -> list[subprocess.Popen[str]]:
+    """Two ranks whose environment says so; in what is given, `%` is the number of the rank."""
+    return [
         subprocess.Popen(
-            [*NNRUN, *words],
-            cwd=tmp_path,
-            env=environment(**given, MASTER_PORT=port, RANK=str(rank), LOCAL_RANK=str(rank % num_local)),
+            [*NNRUN, *RUN, "trainer.devices=2", "hydra.run.dir=run"],
+            cwd=folder,
+            env=environment(**{name: value.replace("%", str(rank)) for name, value in given.items()}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(2)
     ]
+
+
+def by_torchrun(folder: Path) -> list[subprocess.Popen[str]]:
+    """One launcher starts both: what it sets."""
+    given = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    return by_environment(folder, **given, MASTER_PORT=str(free_port()), RANK="%", LOCAL_RANK="%")
+
+
+def by_two_torchruns(folder: Path) -> list[subprocess.Popen[str]]:
+    """A launcher for each, as on two machines."""
+    port = str(free_port())
+    where = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}")
+    return [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", *where, f"--node-rank={rank}"),
+                *("-m", "nnrun", *RUN, "hydra.run.dir=run"),
+            ],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+
+
+def by_srun(folder: Path) -> list[subprocess.Popen[str]]:
+    """srun starts a task on each of two machines: what it sets."""
+    given = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}
+    job = next(number for number in range(os.getpid(), os.getpid() + 100) if is_free(20_000 + number * 31 % 10_000))
+    given |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": str(job), "SLURM_STEP_ID": "0"}
+    return by_environment(folder, **given, SLURM_PROCID="%", SLURM_NODEID="%", SLURM_LOCALID="0")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as listener, contextlib.suppress(OSError):
+        listener.bind(("", port))
+        return True
+    return False
+
+
+@pytest.mark.parametrize("start", [by_torchrun, by_two_torchruns, by_srun])
+def test_processes_that_another_program_started_train_together_and_start_no_others(
+    tmp_path: Path, runs: Path, start: Callable[[Path], list[subprocess.Popen[str]]]
+) -> None:
+    started = start(tmp_path)
     said = [process.communicate(timeout=120) for process in started]
     assert [process.returncode for process in started] == [0, 0], said
-    assert "2 processes train together" in said[0][0]
-    assert said[1] == ("", "")
+    first, other = said if "train together" in said[0][0] else reversed(said)
+    assert "2 processes train together" in first[0]
+    assert not other[0]
     assert rows_of(tmp_path / "run") == rows_of(runs / "2")
 
 

@@ -66,6 +66,7 @@ def test_what_a_job_asks_for() -> None:
         "nodes": 1,
         "ntasks_per_node": 1,
         "cpus_per_task": 4,
+        "srun_args": ["--cpus-per-task=4"],
         "mem": "1536MB",
         "signal_delay_s": 90,
         "array_parallelism": 8,
@@ -126,7 +127,7 @@ def test_a_missing_command_or_extra_is_said(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("nnrun.sweeps.slurm_queue.check_package", lambda what, module: None)
-    with pytest.raises(ResourceError, match="there is no sbatch on the PATH; start the sweep on a login node"):
+    with pytest.raises(ResourceError, match="there is no sbatch on the PATH; start it on a login node"):
         SlurmLauncher(Path("s"), SETTINGS, [], Console(), awaits=False)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
