@@ -18,8 +18,8 @@ from nnrun.base.files import check_is_file
 from nnrun.base.paths import shown
 from nnrun.base.shown import counted
 from nnrun.components.data.finding import has_image_suffix
-from nnrun.components.data.images import reading
 from nnrun.components.data.layout import same_name
+from nnrun.components.data.opened_images import reading
 
 _DELIMITERS = (",", ";", "\t")
 # Column titles for a file without a header.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.paths import shown
-from nnrun.components.data.images import reading
+from nnrun.components.data.opened_images import reading
 
 IMAGE_SUFFIXES = frozenset(
     (

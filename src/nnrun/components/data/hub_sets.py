@@ -11,8 +11,8 @@ from typing import Any
 from nnrun.base.errors import DataError
 from nnrun.base.paths import shown
 from nnrun.base.visible import few
-from nnrun.components.data.images import reading
 from nnrun.components.data.layout import part_and_rest
+from nnrun.components.data.opened_images import reading
 
 # What `save_to_disk` writes beside the files with the rows: of one data set, and of several as its splits.
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from torch import Tensor
 
-from nnrun.base.errors import DataError, NnrunError
-from nnrun.base.files import check_is_file
-from nnrun.base.foreign_errors import lacks_package, of_the_machine
-from nnrun.base.paths import shown
+from nnrun.base.errors import DataError
 from nnrun.components.data.conversion import AS_BEFORE, DEEP_MODES, Conversion
+from nnrun.components.data.opened_images import Source, pixels_module, read_opened
 from nnrun.components.data.originals import of_jpeg, of_pixels
 
 if TYPE_CHECKING:
@@ -32,10 +23,6 @@ WHITE = 65535
 FLOAT_MODE = "float"
 # The largest values at the usual bit depths of cameras, scanners and X-ray detectors.
 DEPTHS = (255, 1023, 4095, 16383, WHITE)
-# Larger files are not read a second time without metadata.
-_MAX_BYTES = 2**30
-
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -81,23 +68,23 @@ def read_image(path: Path, channels: int, size: tuple[int, int] | None, conversi
 
 
 def decode(
-    path: Path | str, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
+    path: Source, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
 ) -> tuple[ImageKind, Tensor]:
     """Return the kind of an image file, and its pixels as `read_image` returns them."""
-    picture = _read(Path(path), lambda image: _pictured(image, channels, size, conversion))
+    picture = read_opened(path, lambda image: _pictured(image, channels, size, conversion))
     return picture.kind, picture.pixels
 
 
 def decode_sample(
-    path: Path | str, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
+    path: Source, channels: int, size: tuple[int, int] | None, conversion: Conversion = AS_BEFORE
 ) -> Picture:
     """Do the same for a data set, with a hash of the original."""
-    return _read(Path(path), lambda image: _pictured(image, channels, size, conversion, identifies=True))
+    return read_opened(path, lambda image: _pictured(image, channels, size, conversion, identifies=True))
 
 
-def read_kind(path: Path | str) -> ImageKind:
+def read_kind(path: Source) -> ImageKind:
     """Return the kind of an image file, from its header if possible; raise DataError as `read_image` does."""
-    return _read(Path(path), kind_of)
+    return read_opened(path, kind_of)
 
 
 def from_pillow(
@@ -117,7 +104,7 @@ def _pictured(
     image: Image, channels: int, size: tuple[int, int] | None, conversion: Conversion, *, identifies: bool = False
 ) -> Picture:
     """Return the kind of an image, its pixels, and, with `identifies`, a hash of the original."""
-    pixels = _pixels()
+    pixels = pixels_module()
     is_deep_colour, is_large = pixels.is_deep_colour(image), pixels.is_large_jpeg(image)
     # The hash of a JPEG that may be decoded at reduced size must be the same at every size.
     by_content = identifies and conversion.jpeg_draft and is_large
@@ -140,16 +127,16 @@ def _pictured(
 def pillow_image(pixels: Tensor) -> Image:
     """Return pixels, uint8 `(C, H, W)` of one or three channels, as a PIL image."""
     rows = pixels.permute(1, 2, 0).squeeze(2).contiguous().numpy()
-    return cast("Image", _pixels().Image.fromarray(rows))
+    return cast("Image", pixels_module().Image.fromarray(rows))
 
 
 def kind_of(image: Image, *, several: bool = False) -> ImageKind:
     """Return the kind of an image; one of more than 8 bits is decoded for it."""
     height, width = image.height, image.width
     # For a TIFF, Pillow already returns the size of the upright image.
-    if image.format != "TIFF" and _pixels().orientation_of(image) in _pixels().SIDEWAYS:
+    if image.format != "TIFF" and pixels_module().orientation_of(image) in pixels_module().SIDEWAYS:
         height, width = width, height
-    peak = _pixels().peak_of(image)
+    peak = pixels_module().peak_of(image)
     depth = None if peak is None else depth_of(peak)
     return ImageKind(height, width, image.mode, is_grey(image), several=several, depth=depth, peak=peak)
 
@@ -165,76 +152,3 @@ def is_grey(image: Image) -> bool:
         colours = image.getpalette("RGB") or []
         return colours[0::3] == colours[1::3] == colours[2::3]
     return image.mode in ("1", "L", "LA", "La", "F", *DEEP_MODES)
-
-
-@functools.cache
-def _pixels() -> ModuleType:
-    """Return the module that decodes images."""
-    try:
-        from nnrun.components.data import pixels  # noqa: PLC0415 - a run on other data does not pay for Pillow
-    except ModuleNotFoundError as error:
-        raise lacks_package("reading images", error) from error
-    return pixels
-
-
-def _read(path: Path, read: Callable[[Image], Read]) -> Read:
-    """Return what `read` returns for an image file; raise DataError where it is not an image, or is refused.
-
-    A file that cannot be read is read again without its metadata, which may be what is broken.
-    """
-    pixels = _pixels()
-    with reading(path):
-        status = path.stat()
-        check_is_file(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{shown(path)} is not a regular file")
-        if status.st_size == 0:
-            raise DataError(f"{shown(path)} is empty: it has 0 bytes")
-        try:
-            with path.open("rb") as file, pixels.open_image(file) as image:
-                return read(image)
-        except ModuleNotFoundError as error:
-            raise lacks_package(f"reading {shown(path)}", error) from error
-        except Exception as error:  # Pillow raises anything on damaged bytes
-            if of_the_machine(error):
-                raise
-            bare = pixels.without_metadata(path.read_bytes()) if status.st_size < _MAX_BYTES else None
-            if bare is not None:
-                with contextlib.suppress(Exception), pixels.open_image(io.BytesIO(bare)) as image:
-                    return read(image)
-            raise _refused(path, error) from error
-
-
-def _refused(path: Path, error: Exception) -> Exception:
-    """Return the error for a file that Pillow does not decode."""
-    kind = type(error).__name__
-    if kind == "UnidentifiedImageError":
-        with path.open("rb") as file:
-            start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-        is_html = start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
-        what = "it contains HTML, as after a failed download" if is_html else "unknown format"
-        return DataError(f"{shown(path)} is not an image: {what}")
-    if kind == "DecompressionBombError" or "are decoded" in str(error):
-        return DataError(f"{shown(path)} is not decoded: {error}; make it smaller")
-    if isinstance(error, ValueError) and str(error).startswith("its pixels"):
-        return DataError(f"{shown(path)}: {error}")
-    return error
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn an error while a file or folder is read into a DataError that names it.
-
-    Errors of the machine, such as a lack of memory, are passed on.
-    """
-    try:
-        yield
-    except NnrunError:
-        raise
-    except Exception as error:
-        if of_the_machine(error):
-            raise
-        if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{shown(path)} is damaged or truncated: {reason}; restore it") from error

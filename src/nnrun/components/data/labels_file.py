@@ -14,11 +14,11 @@ from nnrun.base.shown import counted
 from nnrun.base.visible import few
 from nnrun.components.data.csv_table import FILE_TITLE, FILE_TITLES, Table
 from nnrun.components.data.finding import has_image_suffix
-from nnrun.components.data.images import reading
 from nnrun.components.data.label_lists import PART_TITLE
 from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.listed_images import ListedImages, NoSuchImage
 from nnrun.components.data.listing import PART_NAMES, LabelledFile
+from nnrun.components.data.opened_images import reading
 from nnrun.components.data.order import path_key
 from nnrun.components.data.split_columns import KeySettings, is_pattern
 

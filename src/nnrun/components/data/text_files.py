@@ -18,8 +18,8 @@ from nnrun.base.paths import shown
 from nnrun.base.shown import counted
 from nnrun.base.visible import few
 from nnrun.components.data.csv_table import FOR_EXCEL, Table, checked_titles, csv_fault, decoded, delimiter_of
-from nnrun.components.data.images import reading
 from nnrun.components.data.layout import same_name
+from nnrun.components.data.opened_images import reading
 
 CSV_SUFFIXES = (".csv", ".tsv")
 JSON_SUFFIXES = (".jsonl", ".ndjson")

@@ -10,10 +10,10 @@ from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.components.data.asked_texts import Asked, TextSamples
-from nnrun.components.data.images import reading
 from nnrun.components.data.labels import classes_of, numbers_among
 from nnrun.components.data.layout import LEFT_BY_PROGRAMS, same_name
 from nnrun.components.data.listing import PART_NAMES
+from nnrun.components.data.opened_images import reading
 from nnrun.components.data.split_columns import KeySettings, from_names, is_pattern, split_keys
 from nnrun.components.data.text_files import TEXT_SUFFIX, read_text
 from nnrun.core.keyed_splits import SplitKeys

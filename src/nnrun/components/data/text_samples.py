@@ -14,9 +14,9 @@ from nnrun.components.data.asked_texts import Asked, TextSamples
 from nnrun.components.data.csv_table import Table
 from nnrun.components.data.finding import missing_folder
 from nnrun.components.data.hub_sets import is_saved_set, saved_parts, whole_name
-from nnrun.components.data.images import reading
 from nnrun.components.data.label_lists import PART_TITLE
 from nnrun.components.data.listing import PART_NAMES
+from nnrun.components.data.opened_images import reading
 from nnrun.components.data.split_columns import split_keys
 from nnrun.components.data.table_targets import Columns, learned_of_columns
 from nnrun.components.data.text_files import (

@@ -16,7 +16,7 @@ from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import shown
 from nnrun.base.streams import NativeErrorsDiscarded
 from nnrun.components.data.hub_sets import features_beside, features_in
-from nnrun.components.data.images import reading
+from nnrun.components.data.opened_images import reading
 from nnrun.components.data.table.csv_reader import blank_lines, csv_frame, csv_rows, is_filled, text_in
 from nnrun.components.data.table.named_classes import with_names
 
