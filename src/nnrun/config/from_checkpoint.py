@@ -68,6 +68,8 @@ MEANT_BEFORE: dict[str, Any] = {
     "nnrun.components.data.arrays.Arrays.time": None,
     "nnrun.components.data.folder.Folder.time": None,
     "nnrun.components.data.texts.Texts.time": None,
+    "data.image": None,
+    "nnrun.components.data.folder.Folder.image": None,
     "data.columns": None,
     "data.drop": None,
     "data.num_folds": None,

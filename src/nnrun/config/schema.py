@@ -31,6 +31,7 @@ TAKEN_BY_SOME = {
     "target": None,
     "group": None,
     "time": None,
+    "image": None,
     "columns": None,
     "drop": None,
     "text": None,
@@ -69,6 +70,7 @@ class DataSettings:
     target: str | list[str] | None
     group: str | None
     time: str | None
+    image: str | None
     columns: dict[str, str] | None
     drop: list[str] | None
     text: str | None

@@ -26,8 +26,8 @@ from nnrun.sweeps.table import JobResult
 # The settings, by their section, that sweeps before 0.8.0 did not have in the hashes of their configs.
 _LATER: Mapping[str, Sequence[str]] = {
     "": ("tokenizer",),
-    "data": ("columns", "drop", "group", "max_length", "text", "time"),
-    "data.dataset": ("group", "time"),
+    "data": ("columns", "drop", "group", "image", "max_length", "text", "time"),
+    "data.dataset": ("group", "image", "time"),
     "model": ("facts",),
     "trainer": ("recompute",),
     "tokenizer": ("padding",),

@@ -96,7 +96,7 @@ class Cache:
     def _write_measures(self, measures: Measures) -> str:
         """Write measures; return the sha256 with which they are verified."""
         packed = measures.packed()
-        with _writing(self.folder), DurableFile(self.folder) as file:
+        with writing(self.folder), DurableFile(self.folder) as file:
             for part in packed:
                 file.write(part)
             file.commit(self._path("measures").name)
@@ -105,7 +105,7 @@ class Cache:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Lock the source's folder: another process that decodes the same waits, and then finds it done."""
-        with _writing(self.folder):
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -130,7 +130,7 @@ class Cache:
         measured: list[Measures] = []
         num_samples, dtype = 0, torch.uint8
         shape: tuple[int, ...] = ()
-        with _writing(self.folder), DurableFile(self.folder) as file:
+        with writing(self.folder), DurableFile(self.folder) as file:
             blocks = _Blocks()
             for samples, measures in chunks:
                 values = samples.contiguous().view(torch.uint8).numpy().reshape(-1)
@@ -150,7 +150,7 @@ class Cache:
                 "found": found,
             }
         content["measures"] = self._write_measures(Measures.together(measured))
-        with _writing(self.folder), DurableFile(self.folder) as file:
+        with writing(self.folder), DurableFile(self.folder) as file:
             written = {"sha256": _digest(json.dumps(content, sort_keys=True)), "content": content}
             file.write(json.dumps(written).encode())
             file.commit(self._path("json").name)
@@ -231,7 +231,7 @@ def _digest(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
     """Turn a disk error into a ResourceError that names the cache and says what to do."""
     try:
         yield

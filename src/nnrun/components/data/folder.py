@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
-from nnrun.base.paths import shown
+from nnrun.base.paths import expanded, shown
 from nnrun.base.targets import Targets
 from nnrun.components.data.cache import Cache, Entry
 from nnrun.components.data.data_root import data_root
 from nnrun.components.data.dataset_from_parts import Choices, Part, check_counts, dataset_of, entry_part
 from nnrun.components.data.decoding import decoded
 from nnrun.components.data.found import became, found_in_images
+from nnrun.components.data.hub_sets import holds_columns
 from nnrun.components.data.image_form import AUTO, Wanted
 from nnrun.components.data.label_lists import Labels
 from nnrun.components.data.labelled_images import LabelledImages, LabelSettings, labelled_images
-from nnrun.components.data.readable import Files
 from nnrun.components.data.split_columns import KeySettings
 from nnrun.core.seams.data import Dataset, Evaluation, Findings
 
@@ -27,6 +29,7 @@ from nnrun.core.seams.data import Dataset, Evaluation, Findings
 class Folder:
     """Open a folder of images: class folders below `train/`, `valid/` and `test/`, or class folders alone.
 
+    Or a file or folder of Parquet or Arrow, such as a data set of Hugging Face, with the images in the column `image`.
     Or images listed in a CSV file: `labels`, a file for all splits or one for each, or `labels.csv` in the folder where
     there are no class folders. `target` names the columns to learn, and `targets` says whether they are classes, labels
     or values. `group` and `time` name columns, or are patterns of the files' names (KeySettings).
@@ -54,6 +57,7 @@ class Folder:
     target: str | Sequence[str] | None = None
     group: str | None = None
     time: str | None = None
+    image: str | None = None
 
     def load(self) -> Dataset:
         """Decode the images, or read them from the cache; raise DataError where something is wrong."""
@@ -76,8 +80,16 @@ class Folder:
     def _labelled(self, known: Targets | None) -> LabelledImages:
         """Return the files and their targets."""
         keys = KeySettings(self.group, self.time)
-        settings = LabelSettings(self.labels, self.target, self.targets, self.class_order, self.on_bad, keys)
-        return labelled_images(data_root(self.root), settings, known)
+        settings = LabelSettings(
+            self.labels, self.target, self.targets, self.class_order, self.on_bad, keys, self.image
+        )
+        return labelled_images(self._root, settings, known)
+
+    @property
+    def _root(self) -> Path:
+        """The folder of the images, or the file that holds them in rows."""
+        path = expanded(self.root).absolute()
+        return path if holds_columns(path) and path.is_file() else data_root(self.root)
 
     def _load(self, evaluation: Evaluation | None) -> Dataset:
         images = self._to_train_on if evaluation is None else self._labelled(evaluation.targets)
@@ -98,8 +110,9 @@ class Folder:
         """Return the decoded images of all splits, split after split."""
         wanted = Wanted(self.image_size, self.channels, self.on_bad, self.white, self.resize, self.jpeg_draft)
         wanted = wanted.for_network(self.in_shape)
-        cache = Cache(f"folder {data_root(self.root)}", images.state, wanted.to_plain())
-        return decoded(cache, lambda: Files(images.paths), wanted)
+        cache = Cache(f"folder {self._root}", images.state, wanted.to_plain())
+        with ExitStack() as stack:
+            return decoded(cache, lambda: stack.enter_context(images.opened(cache.folder)), wanted)
 
 
 def _parts(entry: Entry, images: LabelledImages) -> dict[str, Part]:

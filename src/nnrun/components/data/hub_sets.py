@@ -19,6 +19,8 @@ _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 # How the name of one of several files of a split ends: train-00000-of-00002.parquet.
 _SHARD = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.|$)")
 _PARTS = ("train", "valid", "test")
+# Files of columns with types, which are read as tables are.
+COLUMN_SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 
 
 def is_saved_set(folder: Path) -> bool:
@@ -51,6 +53,12 @@ def saved_parts(folder: Path) -> tuple[dict[str, list[Path]], str]:
     return {part: parts[part] for part in _PARTS if part in parts}, note
 
 
+def check_trains(parts: Mapping[str, Sequence[Path]], root: str, *, for_test: bool) -> None:
+    """Raise DataError where there is no split to train on; with `for_test`, a test split is enough."""
+    if not parts.keys() & ({"train", "all", "test"} if for_test else {"train", "all"}):
+        raise DataError(f"data.root={shown(root)} has no split train; it has {few(list(parts))}")
+
+
 def saved_rows(folder: Path) -> list[Path]:
     """Return the files with the rows of a single saved data set; raise DataError if it has splits."""
     parts, _ = saved_parts(folder)
@@ -72,6 +80,42 @@ def _shards(folder: Path) -> list[Path]:
         if not file.is_file():
             raise DataError(f"{shown(file)} is missing: {_STATE} lists it; save the data set again with save_to_disk")
     return files
+
+
+def holds_columns(path: Path) -> bool:
+    """Return whether a file is Parquet or Arrow, by its name."""
+    return path.suffix.lower() in COLUMN_SUFFIXES
+
+
+def parts_below(root: Path) -> tuple[dict[str, list[Path]], str]:
+    """Return the files of Parquet or Arrow below a folder, by split, and a note on others, which is empty without any.
+
+    They are where a repository of the hub has them: in the folder, in `data`, in a folder of the data set's
+    configuration, or in a folder for each split. Without splits there is one, `all`. Nothing where there are no files;
+    raises DataError where they are several data sets.
+    """
+    found: dict[Path, dict[str, list[Path]]] = {}
+    for file in sorted(path for path in root.rglob("*") if holds_columns(path) and path.is_file()):
+        inside = file.relative_to(root)
+        if any(name.startswith((".", "_")) for name in inside.parts):
+            continue
+        part, folder = part_and_rest(whole_name(file).partition(".")[0])[0], inside.parent
+        if part not in _PARTS and part_and_rest(folder.name)[0] in _PARTS:
+            part, folder = part_and_rest(folder.name)[0], folder.parent
+        found.setdefault(folder, {}).setdefault(part if part in _PARTS else "all", []).append(file)
+    if len(found) > 1:
+        first = shown(root / next(iter(found)))
+        raise DataError(f"{shown(root)} has data sets in {few([str(of) for of in found])}; name one: data.root={first}")
+    parts, note = next(iter(found.values()), {}), ""
+    if "train" in parts and "all" in parts:
+        note = f"{shown(root)}: left out {few([file.name for file in parts.pop('all')])}"
+    groups = list(parts.values()) if "all" not in parts else [[file for files in parts.values() for file in files]]
+    for files in groups:
+        # Several files of a split differ in their numbers alone.
+        if len({re.sub("[0-9]+", "", whole_name(file)) for file in files}) > 1:
+            names = few([shown(file.name) for file in files])
+            raise DataError(f"{shown(root)} has several tables, {names}: name one, or call them train and test")
+    return {part: parts[part] for part in (*_PARTS, "all") if part in parts}, note
 
 
 def whole_name(file: Path) -> str:

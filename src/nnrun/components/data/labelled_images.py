@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from nnrun.base.errors import DataError
 from nnrun.base.paths import shown
 from nnrun.base.shown import counted
 from nnrun.base.targets import Targets
+from nnrun.components.data.finding import find_images
+from nnrun.components.data.hub_sets import is_saved_set
+from nnrun.components.data.image_rows import ImageRows, image_rows
 from nnrun.components.data.label_lists import NAME, Labels, Paths, find_labels, read_labels
 from nnrun.components.data.labels_file import list_rows, roles_of
 from nnrun.components.data.layout import same_name
 from nnrun.components.data.left_out import left_out, within
 from nnrun.components.data.listing import LabelledFile, Listing, list_folder
+from nnrun.components.data.readable import Files, Readable
+from nnrun.components.data.rows_learned import AskedOfRows
 from nnrun.components.data.split_columns import KeySettings, from_names, is_pattern, split_keys
 from nnrun.components.data.table_targets import Columns, learned_of_columns
 from nnrun.core.keyed_splits import SplitKeys
@@ -36,11 +42,14 @@ class LabelledImages:
     state: str
     findings: Findings
     keys: Mapping[str, SplitKeys]
+    # Where the images are in rows, not in files of their own.
+    rows: ImageRows | None = None
 
-    @property
-    def paths(self) -> list[str]:
-        """The paths of all files, split after split."""
-        return [file.path for files, _ in self.parts.values() for file in files]
+    def opened(self, folder: Path) -> AbstractContextManager[Readable]:
+        """Return the images of all splits, split after split, to be read; those in rows are unpacked into a folder."""
+        if self.rows is not None:
+            return self.rows.unpacked(folder)
+        return nullcontext(Files([file.path for files, _ in self.parts.values() for file in files]))
 
     @property
     def values(self) -> dict[str, Tensor]:
@@ -58,6 +67,7 @@ class LabelSettings:
     class_order: str
     on_bad: str
     keys: KeySettings = field(default_factory=KeySettings)
+    image: str | None = None
 
     @property
     def ask_for_a_list(self) -> bool:
@@ -66,10 +76,31 @@ class LabelSettings:
 
 
 def labelled_images(root: Path, settings: LabelSettings, known: Targets | None) -> LabelledImages:
-    """Return the images below a folder with their targets; `known` is what a trained network has learned.
+    """Return the images below a folder, or in rows, with their targets; `known` is what a trained network has learned.
 
     Raises DataError where there are no labels, or something is wrong with them.
     """
+    in_rows = root.is_file() or is_saved_set(root) or settings.image is not None
+    if not in_rows or settings.labels is not None:
+        try:
+            return _of_files(root, settings, known)
+        except DataError:
+            # Such as a repository of the hub: folders with Parquet, and no images of their own.
+            if settings.labels is not None or not root.is_dir() or find_images(root).images:
+                raise
+            if (found := _of_rows(root, settings, known)) is None:
+                raise
+            return found
+    found = _of_rows(root, settings, known)
+    if found is None:
+        raise DataError(
+            f"data.image={settings.image} names a column, but data.root={shown(root)} has no Parquet or Arrow"
+        )
+    return found
+
+
+def _of_files(root: Path, settings: LabelSettings, known: Targets | None) -> LabelledImages:
+    """Return the images in class folders, or those that a list names."""
     paths = find_labels(root, settings.labels)
     if paths is None and settings.ask_for_a_list and root.is_dir():
         asked = settings.target is not None
@@ -80,6 +111,23 @@ def labelled_images(root: Path, settings: LabelSettings, known: Targets | None) 
         return _of_folders(root, listing, settings.keys)
     assert paths is not None, "there are class folders, a list, or an error"
     return _of_lists(root, paths, settings, known)
+
+
+def _of_rows(root: Path, settings: LabelSettings, known: Targets | None) -> LabelledImages | None:
+    """Return the images in rows; None where there are none."""
+    asked = AskedOfRows(
+        settings.target, settings.targets, settings.class_order, settings.keys, skips=settings.on_bad == "skip"
+    )
+    found = image_rows(root, settings.image, asked, known)
+    if found is None:
+        return None
+    of = found.rows
+    parts = {
+        part: ([LabelledFile(of.name(row), of.name(row), row, "") for row in rows], of.learned.values[part])
+        for part, rows in of.places.items()
+    }
+    findings = Findings(found.notes, of.details)
+    return LabelledImages(parts, of.learned.targets, found.state, findings, of.keys, found)
 
 
 def _class_folders(root: Path, settings: LabelSettings, known: Targets | None, paths: Paths | None) -> Listing | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
@@ -18,13 +18,15 @@ from nnrun.base.paths import shown
 from nnrun.base.shown import counted
 from nnrun.base.visible import few
 from nnrun.components.data.csv_table import FOR_EXCEL, Table, checked_titles, csv_fault, decoded, delimiter_of
+from nnrun.components.data.hub_sets import COLUMN_SUFFIXES
 from nnrun.components.data.layout import same_name
 from nnrun.components.data.opened_images import reading
 
+if TYPE_CHECKING:
+    import polars as pl
+
 CSV_SUFFIXES = (".csv", ".tsv")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
-# Files of columns with types, which are read as tables are.
-COLUMN_SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 TEXT_SUFFIX = ".txt"
 # The usual titles of the column with the text.
 TEXT_TITLES = ("text", "review", "sentence", "content", "body", "comment", "message", "document")
@@ -190,7 +192,11 @@ def _columns(path: Path) -> Rows:
     from nnrun.components.data.table.reader import read_sheet  # noqa: PLC0415 - other files need no reader of tables
 
     sheet = read_sheet(path, strips=False)
-    frame = sheet.frame
+    return rows_of(path, sheet.frame, sheet.classes)
+
+
+def rows_of(path: Path, frame: pl.DataFrame, classes: tuple[str, ...]) -> Rows:
+    """Return the rows of a data frame, without columns that no cell of text can hold."""
     columns, titles = [], []
     for title in frame.columns:
         try:
@@ -201,7 +207,7 @@ def _columns(path: Path) -> Rows:
     lines = list(range(1, frame.height + 1))
     for column in columns:
         _check_lengths(path, column, lines, "row")
-    return Rows(path, tuple(titles), [list(row) for row in zip(*columns, strict=True)], lines, "row", sheet.classes)
+    return Rows(path, tuple(titles), [list(row) for row in zip(*columns, strict=True)], lines, "row", classes)
 
 
 def _cell(value: Any) -> str:

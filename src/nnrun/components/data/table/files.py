@@ -9,7 +9,7 @@ from pathlib import Path
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.paths import expanded, shown
 from nnrun.base.visible import few
-from nnrun.components.data.hub_sets import is_saved_set, saved_parts, whole_name
+from nnrun.components.data.hub_sets import check_trains, is_saved_set, parts_below, saved_parts, whole_name
 from nnrun.components.data.layout import part_and_rest
 from nnrun.components.data.table.reader import KINDS, ZIPPED, is_table
 
@@ -42,13 +42,14 @@ def find_files(root: str, *, for_test: bool) -> Files:
         return Files({"all": [path]})
     if is_saved_set(path):
         saved, note = saved_parts(path)
-        if "train" not in saved and "all" not in saved and not (for_test and "test" in saved):
-            raise DataError(f"data.root={shown(root)} has no split train; it has {few(list(saved))}")
+        check_trains(saved, root, for_test=for_test)
         return Files(saved, (note,) if note else ())
     files = sorted(file for file in path.iterdir() if is_table(file) and not file.name.startswith((".", "_")))
-    if not files and (path / "data").is_dir():  # as a repository of the hub has its Parquet
-        return find_files(str(path / "data"), for_test=for_test)
-    if not files:
+    if not files:  # as a repository of the hub has its Parquet
+        below, note = parts_below(path)
+        if below:
+            check_trains(below, root, for_test=for_test)
+            return Files(below, (note,) if note else ())
         raise DataError(f"data.root={shown(root)} has no table: tables are {', '.join(KINDS)}, also with {ZIPPED}")
     parts: dict[str, list[Path]] = {}
     for file in files:
