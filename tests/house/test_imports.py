@@ -47,7 +47,7 @@ SHARED = tuple(
             "table.coding",
             "table.codes",
         ),
-        *("table.given", "hub_sets"),
+        *("table.given", "table.image_columns", "hub_sets", "image_rows", "opened_images", "unpacked_images"),
     )
 )
 INSTANTIATE = {"instantiate", "call", "get_object", "get_class", "get_method"}

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from nnrun.assembly.data.scales import FLOATS, PIXELS, scale_fault, some_of
 from nnrun.assembly.prediction.array_files import holds_array, read_images
+from nnrun.assembly.prediction.image_rows import rows_of_images
 from nnrun.assembly.prediction.input_files import find_files
 from nnrun.assembly.prediction.raw_images import Intake, Samples, of_files, of_tree
 from nnrun.assembly.prediction.tables import batches_of_rows, rows_given
@@ -134,12 +135,16 @@ def _is_array(item: Any) -> bool:
 def _of_paths(paths: Sequence[Any], predictor: Predictor) -> Generator[Samples, None, None]:
     """Yield the images of files, folders and patterns; for a single file that holds many images, all of them."""
     in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
+    intake = Intake(in_shape, predictor.batch_size, predictor.conversion)
+    tally = Tally(predictor.conversion.white)
+    if len(paths) == 1 and (rows := rows_of_images(os.fspath(paths[0]))) is not None:
+        yield from rows.batches(intake, _refuse, tally)
+        return
     found = [file for path in paths for file in find_files(os.fspath(path)).files]
     if len(found) == 1 and holds_array(Path(found[0])):
         yield from of_tree(found[0], read_images(Path(found[0]), in_shape), predictor.batch_size)
         return
-    intake = Intake(in_shape, predictor.batch_size, predictor.conversion)
-    yield from of_files(found, intake, _refuse, Tally(predictor.conversion.white))
+    yield from of_files(found, intake, _refuse, tally)
 
 
 def _refuse(error: DataError) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from nnrun.assembly.prediction.image_parts import decoded_parts
 from nnrun.base.errors import DataError
 from nnrun.components.data.conversion import AS_BEFORE, Conversion
-from nnrun.components.data.images import decode
+from nnrun.components.data.images import ImageKind, decode
 from nnrun.components.data.tally import Tally
 from nnrun.core.seams.data import Tree
 from nnrun.core.trees import num_samples, samples_of
@@ -41,6 +41,8 @@ class Intake(NamedTuple):
     in_shape: tuple[int, ...]
     batch_size: int
     conversion: Conversion = AS_BEFORE
+    # Decodes what a name stands for.
+    read: Callable[..., tuple[ImageKind, Tensor]] = decode
 
 
 def of_tree(name: str, inputs: Tree, batch_size: int) -> Generator[Samples, None, None]:
@@ -69,12 +71,12 @@ def of_files(
     channels, height, width = intake.in_shape
     fitting = _BATCH_BYTES // (_FP32_BYTES * math.prod(intake.in_shape))
     batch_size = min(intake.batch_size, max(1, fitting))
-    read = functools.partial(decode, channels=channels, size=(height, width), conversion=intake.conversion)
+    decode_one = functools.partial(intake.read, channels=channels, size=(height, width), conversion=intake.conversion)
     names: list[str] = []
     numbers: list[int] = []
     pixels: list[Tensor] = []
     start = 1
-    with closing(decoded_parts(files, read, in_processes=in_processes)) as parts:
+    with closing(decoded_parts(files, decode_one, in_processes=in_processes)) as parts:
         for of_part, part in parts:
             for failure in part.failures.values():
                 refuse(failure)

@@ -112,7 +112,7 @@ class Folder:
         wanted = wanted.for_network(self.in_shape)
         cache = Cache(f"folder {self._root}", images.state, wanted.to_plain())
         with ExitStack() as stack:
-            return decoded(cache, lambda: stack.enter_context(images.opened(cache.folder)), wanted)
+            return decoded(cache, lambda: stack.enter_context(images.opened()), wanted)
 
 
 def _parts(entry: Entry, images: LabelledImages) -> dict[str, Part]:

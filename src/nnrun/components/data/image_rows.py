@@ -113,9 +113,9 @@ class ImageRows:
         """The key of a cache of the images, without the targets, which may change."""
         return "\n".join(f"{file.state}\0{_runs(numbers)}" for file, numbers in self.chosen)
 
-    def unpacked(self, folder: Path) -> AbstractContextManager[Cells]:
-        """Unpack the images into a folder for as long as they are read."""
-        return unpacked([((file.columns, file.image, file.paths), numbers) for file, numbers in self.chosen], folder)
+    def unpacked(self) -> AbstractContextManager[Cells]:
+        """Unpack the images for as long as they are read."""
+        return unpacked([((file.columns, file.image, file.paths), numbers) for file, numbers in self.chosen])
 
 
 def image_rows(root: Path, wanted: str | None, asked: AskedOfRows, known: Targets | None) -> ImageRows | None:

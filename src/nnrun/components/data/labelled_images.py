@@ -45,10 +45,10 @@ class LabelledImages:
     # Where the images are in rows, not in files of their own.
     rows: ImageRows | None = None
 
-    def opened(self, folder: Path) -> AbstractContextManager[Readable]:
-        """Return the images of all splits, split after split, to be read; those in rows are unpacked into a folder."""
+    def opened(self) -> AbstractContextManager[Readable]:
+        """Return the images of all splits, split after split, to be read; those in rows are unpacked meanwhile."""
         if self.rows is not None:
-            return self.rows.unpacked(folder)
+            return self.rows.unpacked()
         return nullcontext(Files([file.path for files, _ in self.parts.values() for file in files]))
 
     @property

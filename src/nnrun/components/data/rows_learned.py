@@ -112,7 +112,9 @@ def target_columns(
     if len(left) == 1 or usual or len(classes) == 1:
         return left if len(left) == 1 else (usual or classes)[:1]
     has = few(left, 8) or "no other column"
-    raise DataError(f"{shown(rows.path)} has {has} besides {beside}; name what to learn with data.target=")
+    of_images = f"for the images in the column {few(rows.images)}, use data=folder" if rows.images else ""
+    way = of_images or "name what to learn with data.target="
+    raise DataError(f"{shown(rows.path)} has {has} besides {beside}; {way}")
 
 
 def _with_targets(
@@ -132,7 +134,7 @@ def _with_targets(
         if len(lacking[part]) == len(rows) and part in ("valid", "test"):
             del kept[part]
             what = f"none of its {counted(len(rows), 'row')} has a value of {few(table.titles)}"
-            notes.append(f"left out the split {part}: {what}; predict for them with task=predict")
+            notes.append(f"left out the split {part}: {what}; predict them with input=FILE ckpt=RUN")
     missing = [row for part in kept for row in lacking[part]]
     if not missing or not asked.skips or kind == "auto":
         return kept, tuple(notes), ()

@@ -39,7 +39,8 @@ _MOST_NAMED = 5
 class Rows:
     """The rows of a file, cell by cell as texts, and the line in which each begins, or the number of each row.
 
-    `classes` are the titles of columns of which the file says that a cell names one of several classes.
+    `classes` are the titles of columns of which the file says that a cell names one of several classes,
+    `images` those of images, which are left out.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Rows:
     lines: list[int]
     place: str = "line"
     classes: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
     def table(self) -> Table:
         """Return the rows as a table of targets, whose cells are stripped."""
@@ -197,6 +199,8 @@ def _columns(path: Path) -> Rows:
 
 def rows_of(path: Path, frame: pl.DataFrame, classes: tuple[str, ...]) -> Rows:
     """Return the rows of a data frame, without columns that no cell of text can hold."""
+    from nnrun.components.data.table.image_columns import is_of_images  # noqa: PLC0415 - as above
+
     columns, titles = [], []
     for title in frame.columns:
         try:
@@ -204,10 +208,11 @@ def rows_of(path: Path, frame: pl.DataFrame, classes: tuple[str, ...]) -> Rows:
         except TypeError:
             continue
         titles.append(title)
+    images = tuple(title for title, kind in frame.schema.items() if is_of_images(kind))
     lines = list(range(1, frame.height + 1))
     for column in columns:
         _check_lengths(path, column, lines, "row")
-    return Rows(path, tuple(titles), [list(row) for row in zip(*columns, strict=True)], lines, "row", classes)
+    return Rows(path, tuple(titles), [list(row) for row in zip(*columns, strict=True)], lines, "row", classes, images)
 
 
 def _cell(value: Any) -> str:

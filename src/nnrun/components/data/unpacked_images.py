@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,7 +18,7 @@ from nnrun.base.errors import DataError
 from nnrun.base.files import TEMPORARY_SUFFIX
 from nnrun.base.meter import Advance, meter
 from nnrun.base.paths import shown
-from nnrun.components.data.cache import writing
+from nnrun.components.data.cache import cache_root, writing
 from nnrun.components.data.image_form import Form
 from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
 from nnrun.components.data.opened_images import Cell, Source
@@ -72,23 +73,37 @@ class Cells:
 
 
 @contextmanager
-def unpacked(chosen: Sequence[tuple[Column, Sequence[int]]], folder: Path) -> Generator[Cells, None, None]:
-    """Write the images of some rows of each column, numbered from 0 and ascending, into one file in a folder; yield
-    them in this order. The file is removed at the end.
+def unpacked(chosen: Sequence[tuple[Column, Sequence[int]]]) -> Generator[Cells, None, None]:
+    """Write the images of some rows of each column, numbered from 0 and ascending, into one file in nnrun's cache;
+    yield them in this order. The file is removed at the end.
 
     So any of them can be read at once: a column can be read only from its start.
     """
+    folder = cache_root() / "unpacked"
     path = folder / f".{os.urandom(8).hex()}{TEMPORARY_SUFFIX}"
     undoing = at_the_end(path.unlink)
     try:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file, meter("unpacking", sum(len(rows) for _, rows in chosen)) as advance:
+            _remove_leftovers(folder)
+            file = path.open("xb")
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with writing(folder), meter("unpacking", sum(len(rows) for _, rows in chosen)) as advance:
                 cells = _written(chosen, path, file, advance)
-        yield cells
+                file.flush()
+            yield cells
     finally:
         path.unlink(missing_ok=True)
         forget(undoing)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the files of processes that were killed: nobody locks them any more."""
+    for leftover in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
 
 
 def _written(chosen: Sequence[tuple[Column, Sequence[int]]], path: Path, file: IO[bytes], advance: Advance) -> Cells:

@@ -14,6 +14,7 @@ from nnrun.assembly.job import Job
 from nnrun.assembly.loaded import load_for
 from nnrun.assembly.prediction.array_files import holds_array, read_images
 from nnrun.assembly.prediction.given import image_shape
+from nnrun.assembly.prediction.image_rows import rows_of_images
 from nnrun.assembly.prediction.input_files import FROM_STDIN, InputFiles, find_inputs
 from nnrun.assembly.prediction.onnx_predictor import predictor_of_artifact
 from nnrun.assembly.prediction.predictor import Predictor, predictor_of
@@ -109,6 +110,7 @@ def predict(composed: Composed, words: Sequence[str], directory: Path | None = N
             source = (
                 open_texts(job, predictor)
                 or open_rows(job, predictor)
+                or open_image_rows(job, predictor, bad, tally)
                 or open_files(job, predictor, bad, tally, console)
             )
             result = write_predictions(job, session, predictor, source)
@@ -170,9 +172,7 @@ def open_texts(job: Job, predictor: Predictor) -> Source | None:
     tokens = tokens_of(predictor.preprocessing)
     if tokens is None:
         return None
-    settings = job.settings_of(PredictSettings)
-    if settings.format == "kaggle" and settings.id != "number":
-        raise ConfigError(f"predict.id={settings.id} names image files; for texts, use predict.id=number")
+    check_id(job, "texts")
     found = find_texts(job.settings.input or "", job.settings.data.text)
     cut: Counter[str] = Counter()
     batches = of_texts(found.texts, tokens, job.settings.data.eval_batch_size, found.names, cut)
@@ -188,6 +188,26 @@ def open_rows(job: Job, predictor: Predictor) -> Source | None:
     rows, takes = rows_of_file(job.settings.input or ""), predictor.takes_columns
     batches = batches_of_rows(rows, predictor.columns, job.settings.data.eval_batch_size, takes_given=takes)
     return Source(batches, rows.frame.height, title_of_ids(rows, predictor.columns), "row")
+
+
+def open_image_rows(job: Job, predictor: Predictor, bad: BadFiles, tally: Tally) -> Source | None:
+    """Return the images in the rows of `input=`; None where it names files of images."""
+    rows = (
+        None if job.settings.input == FROM_STDIN else rows_of_images(job.settings.input or "", job.settings.data.image)
+    )
+    if rows is None:
+        return None
+    check_id(job, "images in rows")
+    in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
+    intake = Intake(in_shape, job.settings.data.eval_batch_size, predictor.conversion)
+    return Source(rows.batches(intake, bad.refuse, tally, in_processes=True), sum(rows.counts), "row")
+
+
+def check_id(job: Job, called: str) -> None:
+    """Raise ConfigError where the ids of predictions would be names of files, which the samples do not have."""
+    settings = job.settings_of(PredictSettings)
+    if settings.format == "kaggle" and settings.id != "number":
+        raise ConfigError(f"predict.id={settings.id} names image files; for {called}, use predict.id=number")
 
 
 def open_files(job: Job, predictor: Predictor, bad: BadFiles, tally: Tally, console: Console) -> Source:

@@ -18,6 +18,8 @@ from nnrun.components.data.table.named_classes import with_names
 if TYPE_CHECKING:
     import polars as pl
 
+# Why other data leaves out such a column.
+IMAGES = "images, which data=folder reads"
 # The rows whose images are in memory at a time.
 _ROWS = 1000
 _CONTENT, _PATH = "bytes", "path"
@@ -46,7 +48,7 @@ def columns_of(path: Path) -> Columns:
         else:
             features = features_beside(path)
             schema = pl.read_ipc_schema(path) if _is_file(path) else pl.read_ipc_stream(path, n_rows=0).schema
-    images = [title for title, kind in schema.items() if _is_of_images(kind, features.get(title))]
+    images = [title for title, kind in schema.items() if is_of_images(kind, features.get(title))]
     return Columns(path, tuple(schema), tuple(images), features)
 
 
@@ -56,7 +58,7 @@ def frame_without(columns: Columns, images: Collection[str]) -> pl.DataFrame:
     titles = [title for title in columns.titles if title not in images]
     with reading(columns.path):
         if not titles:
-            return pl.DataFrame({"": [None] * _height(columns)})
+            return pl.DataFrame({"": [None] * num_rows(columns)})
         frame = _read(columns.path, titles)
     return with_names(frame, columns.features, columns.path)
 
@@ -86,7 +88,7 @@ def images_in(columns: Columns, image: str, num_rows: int | None = None) -> Iter
             yield from zip(column.struct.field(_CONTENT), paths, strict=True)
 
 
-def _height(columns: Columns) -> int:
+def num_rows(columns: Columns) -> int:
     """Return the number of rows of a file that has images alone."""
     pl = _polars()
     if _is_parquet(columns.path):
@@ -103,7 +105,7 @@ def _read(path: Path, titles: list[str], num_rows: int | None = None) -> pl.Data
     return read(path, columns=titles, n_rows=num_rows)
 
 
-def _is_of_images(kind: Any, feature: Any) -> bool:
+def is_of_images(kind: Any, feature: Any = None) -> bool:
     """Return whether a column is of images: its library says so, or each cell is a content and a path, or a content."""
     pl = _polars()
     said = feature.get("_type") if isinstance(feature, Mapping) else None

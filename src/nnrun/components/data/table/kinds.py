@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nnrun.components.data.layout import part_and_rest
+from nnrun.components.data.table.image_columns import IMAGES, is_of_images
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,7 +81,8 @@ def cells_of(series: pl.Series, kind: str | None, *, has_decimal_commas: bool, w
     if series.dtype.is_numeric():
         return _of_numbers(series, kind)
     if series.dtype != pl.String:
-        return Cells("nested", series.is_null().cast(pl.String), why=f"cells of the type {series.dtype}")
+        why = IMAGES if is_of_images(series.dtype) else f"cells of the type {series.dtype}"
+        return Cells("nested", series.is_null().cast(pl.String), why=why)
     series = series.set(series.is_in(EMPTY), None)
     return _set_to(series, kind, has_decimal_commas, written) if kind else _shown_by(series, has_decimal_commas)
 

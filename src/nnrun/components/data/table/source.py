@@ -25,6 +25,7 @@ from nnrun.components.data.table.files import find_files
 from nnrun.components.data.table.fit import READ, fit
 from nnrun.components.data.table.given import given_cells
 from nnrun.components.data.table.identity import sample_hashes
+from nnrun.components.data.table.image_columns import IMAGES
 from nnrun.components.data.table.kinds import SETTABLE, Cells, cells_of
 from nnrun.components.data.table.new_rows import wrong_cell
 from nnrun.components.data.table.preprocessing import TablePreprocessing
@@ -82,7 +83,11 @@ class Table:
         cells = self._cells(rows, names, trained)
         columns = trained.columns if trained else [column_of(name, of) for name, of in cells.items() if of.kind in READ]
         if not columns:
-            raise DataError(f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}")
+            images = [shown(name) for name, of in cells.items() if of.why == IMAGES]
+            way = f"; for the images in the column {few(images)}, use data=folder" if images else ""
+            raise DataError(
+                f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}{way}"
+            )
         told, note = _recognizable(rows, trained)
         hashes = torch.from_numpy(sample_hashes(told))
         given = given_cells(rows.frame, cells)
