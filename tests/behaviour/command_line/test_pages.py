@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +22,7 @@ from PIL import Image
 import nnrun
 from nnrun.help import help_text
 from support.command_line import NNRUN, cifar_files, environment, mnist_files, run_here, write_files
+from support.saved_sets import save_splits, write_parquet
 from support.small_runs import stop_at
 from support.texts import make_texts
 
@@ -173,6 +175,7 @@ def make_data(place: Path) -> None:
         cells = [[20 + 3 * row % 90, ("Rome", "Oslo")[row % 2], 100 + 9 * row % 270 + 0.5] for row in range(number)]
         with (place / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["area", "city", "price"], *cells])
+    make_columns(place)
     visits = [["file", "patient"]]
     for number in range(60):
         name = f"{('cat', 'dog')[number % 2]}/patient{number // 4:02}_{number}.png"
@@ -229,6 +232,16 @@ def make_data(place: Path) -> None:
     for name in ("MNIST", "FashionMNIST", "KMNIST"):
         write_files(place, mnist_files("DIR", name, num_train=1000, num_test=200))
     write_files(place, cifar_files("DIR", 10) | cifar_files("DIR", 100, num_train=400))
+
+
+def make_columns(place: Path) -> None:
+    """Make data sets with the pictures of the pets in a column."""
+    cells = [(path.read_bytes(), path.parent.name == "dog") for path in sorted((place / "pets").rglob("*.png"))]
+    images = pl.DataFrame({"image": [{"bytes": image, "path": None} for image, _ in cells]})
+    named = images.with_columns(label=pl.Series([int(is_dog) for _, is_dog in cells]))
+    kinds = {"image": {"_type": "Image"}, "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+    save_splits(place / "saved", {"train": named, "test": named[::4]}, kinds)
+    write_parquet(place / "train.parquet", named.with_columns(breed="label"), kinds | {"breed": kinds["label"]})
 
 
 def train(place: Path, *words: str, stop: int | None = None) -> None:

@@ -299,22 +299,24 @@ def test_the_way_to_the_images_is_said(place: Path, trained: str, words: list[st
 
 
 @pytest.mark.extras
-@pytest.mark.parametrize("form", ["set", "splits", "data.parquet"])
+@pytest.mark.parametrize("form", ["set", "splits", "data.parquet", "beside.parquet"])
 def test_what_the_library_itself_writes_is_read_the_same(tmp_path: Path, place: Path, form: str) -> None:
-    """The other tests write its form by hand. Its images are files, which it writes into the set."""
+    """The other tests write its form by hand. It writes files into a set, but only their paths into Parquet."""
     import datasets
 
     kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)})
-    files = [str(place / "files" / NAMES[row % 2] / f"{row:02}.png") for row in range(60)]
-    made = datasets.Dataset.from_dict({"image": files, "label": [row % 2 for row in range(60)]}, features=kinds)
-    if form == "data.parquet":
-        made.map(lambda row: row).to_parquet(tmp_path / form)
+    files = [place / "files" / NAMES[row % 2] / f"{row:02}.png" for row in range(60)]
+    images = [Image.open(io.BytesIO(file.read_bytes())) if form == "data.parquet" else str(file) for file in files]
+    made = datasets.Dataset.from_dict({"image": images, "label": [row % 2 for row in range(60)]}, features=kinds)
+    root = place if form == "beside.parquet" else tmp_path
+    if form.endswith(".parquet"):
+        made.to_parquet(root / form)
     elif form == "set":
-        made.save_to_disk(tmp_path / form, num_shards=3)
+        made.save_to_disk(root / form, num_shards=3)
     else:
         parts = {"train": made.select(range(40)), "test": made.select(range(40, 60))}
-        datasets.DatasetDict(parts).save_to_disk(tmp_path / form)
-    data = opened(tmp_path, f"data.root=AT/{form}")
+        datasets.DatasetDict(parts).save_to_disk(root / form)
+    data = opened(root, f"data.root=AT/{form}")
     assert data.targets.names == ("bright", "dark")
     assert len(data.test) == 20 or form != "splits"
     if form != "splits":

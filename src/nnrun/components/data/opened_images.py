@@ -111,9 +111,13 @@ def reading(path: Path | str) -> Iterator[None]:
         yield
     except NnrunError:
         raise
-    except Exception as error:
-        if of_the_machine(error):
+    except BaseException as error:
+        # polars panics on some damaged files: what it raises then is no Exception.
+        is_panic = type(error).__name__ == "PanicException"
+        if not (isinstance(error, Exception) or is_panic) or of_the_machine(error):
             raise
+        if is_panic:
+            raise DataError(f"{shown(path)} is damaged: it cannot be read; restore it") from error
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{shown(path)} cannot be read: {error.strerror}") from error
         reason = str(error) or type(error).__name__
