@@ -34,6 +34,8 @@ from nnrun.runs.samples import read_samples, write_samples
 from nnrun.sweeps.resumed import read_past, words_again
 from nnrun.sweeps.table import JobResult, as_plain, write_table
 from nnrun.tasks.comparison.found import FoundRun
+from nnrun.tasks.comparison.metric_intervals import interval_of
+from nnrun.tasks.comparison.read_run import Run
 from nnrun.tasks.comparison.read_run import read as read_compared
 from nnrun.tasks.report.read import read_run
 
@@ -132,6 +134,7 @@ def _samples() -> list[bytes]:
 
 def _read_samples(content: bytes, folder: Path) -> None:
     (folder / "test_samples.npz").write_bytes(content)
+    interval_of(Run(folder, "finished", metrics={"test/accuracy": 0.5}, headline="accuracy"))  # raises nothing
     results = read_samples(folder)
     results.costliest(5)
 

@@ -41,6 +41,8 @@ def main(name: str, finds: str, plant: str, words: list[str]) -> None:
         if fault is not None and (key := f"{fault.kind} {fault.place}") not in seen:
             seen.add(key)
             _keep(folder, content, fault)
+            if plant == "plant":
+                raise AssertionError("the planted fault is found")  # libFuzzer ends
 
     atheris.Setup([sys.argv[0], *words], one)
     atheris.Fuzz()

@@ -138,11 +138,20 @@ class Odd(nn.Module):
         return {"epoch": 3}
 
 
+class Expanded(nn.Linear):
+    """A network with a buffer whose elements share memory: torch itself saves it, but cannot load it."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.register_buffer("scale", torch.ones(1).expand(2))
+
+
 NETWORKS = {
     "extra state": (Odd(), "has a dict under '_extra_state'"),
     "a sparse buffer": (None, "no checkpoint holds"),
     "a parameter called ESC": (nn.ParameterDict({"\x1b": nn.Parameter(torch.ones(1))}), "is malformed"),
     "no tensor at all": (nn.ReLU(), "is malformed"),
+    "an expanded buffer": (Expanded(), r"'scale' is expanded: .* register a copy, made with .contiguous\(\)"),
 }
 
 

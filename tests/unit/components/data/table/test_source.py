@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,24 @@ def test_a_wrong_file_is_refused_and_the_place_is_named(tmp_path: Path, text: st
     with pytest.raises(DataError) as caught:
         fitted(tmp_path / "t.csv")
     assert said in "\n".join(caught.value.messages)
+
+
+def test_a_panic_of_the_reader_is_refused_and_nothing_else_is_printed(tmp_path: Path, monkeypatch, capfd) -> None:
+    """What Rust raises is no Exception, and it prints first. Negative control: elsewhere it does."""
+
+    def panics(_: Any) -> pl.DataFrame:
+        os.write(2, b"thread panicked")
+        raise pl.exceptions.PanicException("range end index")
+
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "x.parquet")
+    assert read_sheet(tmp_path / "x.parquet").frame.height == 1
+    monkeypatch.setattr(pl, "read_parquet", panics)
+    with pytest.raises(DataError, match=r"x\.parquet is damaged or truncated: polars cannot read it"):
+        read_sheet(tmp_path / "x.parquet")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(pl.exceptions.PanicException):
+        panics(None)
+    assert capfd.readouterr().err == "thread panicked"
 
 
 def test_a_very_long_cell_is_read(tmp_path: Path) -> None:
