@@ -20,6 +20,8 @@ from omegaconf._utils import get_omega_conf_dumper, get_yaml_loader
 from nnrun.base.errors import ConfigError
 from nnrun.base.files import check_is_file
 
+# Python prints whole numbers of up to 4,300 digits.
+_MOST_BITS = 10_000
 _LINE_ENDS = re.compile(r"[\x85\u2028\u2029\ufeff]")
 # In a saved config: a far larger file is not ours; where a section starts; an anchor or a reference to one.
 _MOST_SAVED_BYTES = 2**20
@@ -53,13 +55,32 @@ def read_yaml(path: Path) -> dict[str, Any]:
 @functools.lru_cache(maxsize=256)
 def _content_of(text: str) -> Any:
     """Return the content of a YAML file, which is shared: do not change it."""
-    return yaml.load(text, Loader=get_yaml_loader())
+    return _loaded(text, get_yaml_loader())
+
+
+def _loaded(text: str, loader: Any) -> Any:
+    """Return the content of a YAML text; raise YAMLError, and nothing else, where it has none."""
+    try:
+        content = yaml.load(text, Loader=loader)
+    except (ValueError, AttributeError, KeyError, TypeError, OverflowError) as error:
+        # PyYAML converts `!!int x`, `!!bool x`, `!!timestamp x` and very long numbers without looking at them.
+        raise yaml.YAMLError("a value is not of its type, or a number is too long") from error
+    if _has_long_number(content):
+        raise yaml.YAMLError("a number is too long")
+    return content
+
+
+def _has_long_number(tree: Any) -> bool:
+    """Return whether a tree has a whole number that Python refuses to print."""
+    if isinstance(tree, dict | list):
+        return any(map(_has_long_number, tree.values() if isinstance(tree, dict) else tree))
+    return isinstance(tree, int) and tree.bit_length() > _MOST_BITS
 
 
 def value_of(text: str) -> Any:
     """Return the value that YAML text stands for; the text itself if it is not YAML."""
     try:
-        return yaml.load(text, Loader=get_yaml_loader())
+        return _loaded(text, get_yaml_loader())
     except (yaml.YAMLError, RecursionError):
         return text
 
@@ -174,4 +195,4 @@ def _parsed(section: str) -> Any:
     """Return the value of a section's text; the writer uses no anchors, whose copies could fill the memory."""
     if _ANCHOR.search(section):
         raise ValueError("it has anchors")
-    return yaml.load(section, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return _loaded(section, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -42,5 +42,9 @@ FINDS: dict[str, tuple[str, bytes]] = {
     "a name in an archive that is not UTF-8": ("npz", _zip_with(_other_name)),
     "titles of spaces in quotes": ("tables", b'"\r"\r\n&\n&'),
     "a tokenizer without a token for unknown words": ("tokenizers", without_unknown()),
+    "a number of five thousand digits in a line": ("tables", b'{"text": ' + b"1" * 5000 + b"}\n"),
+    "a whole number that is none": ("yaml", b"a: !!int x\n"),
+    "a time that is none": ("yaml", b"a: !!timestamp 1\n"),
+    "a number that Python does not print": ("yaml", b"a: 0x" + b"1" * 5000 + b"\n"),
     "an empty title in quotes before the titles": ("tables", b'""\r\n\r&\n&'),
 }

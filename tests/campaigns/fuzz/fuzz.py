@@ -63,7 +63,7 @@ def fuzz(name: str, seconds: float, folder: Path, *, plant: bool = False) -> Fuz
         if result.num_inputs and left < _LEAST_SECONDS:
             break
         result.num_inputs += _run(name, max(1, round(left)), folder / name, plant=plant)
-        if plant and any(finds.glob("*.txt")):
+        if plant and any(finds.iterdir()):
             break
     result.seconds = time.monotonic() - start
     result.num_grown = sum(1 for _ in grown.iterdir())

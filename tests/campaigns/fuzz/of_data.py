@@ -330,8 +330,8 @@ def _read_yaml(content: bytes, folder: Path) -> None:
     path = folder / "config.yaml"
     path.write_bytes(content)
     with contextlib.suppress(ConfigError):
-        read_yaml(path)
-    read_saved_sections(path)
+        str(read_yaml(path))
+    str(read_saved_sections(path))
 
 
 def _tokens_of_json() -> Iterator[bytes]:
@@ -387,6 +387,19 @@ TARGETS = (
         lambda: list(_YAMLS),
         _read_yaml,
         (ConfigError,),
-        (b"&a", b"*a", b"!!", b"<<: ", b"? ", b"|\n", b": ", b"${"),
+        (
+            b"&a",
+            b"*a",
+            b"!!int ",
+            b"!!bool ",
+            b"!!timestamp ",
+            b"!!set ",
+            b"!!omap ",
+            b"<<: ",
+            b"? ",
+            b"|\n",
+            b": ",
+            b"${",
+        ),
     ),
 )

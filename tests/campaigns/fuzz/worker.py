@@ -40,9 +40,9 @@ def main(name: str, finds: str, plant: str, words: list[str]) -> None:
         fault = judge(target, content, plant=plant == "plant")
         if fault is not None and (key := f"{fault.kind} {fault.place}") not in seen:
             seen.add(key)
-            _keep(folder, content, fault)
             if plant == "plant":
-                raise AssertionError("the planted fault is found")  # libFuzzer ends
+                raise AssertionError("the planted fault is found")  # libFuzzer keeps it, and ends
+            _keep(folder, content, fault)
 
     atheris.Setup([sys.argv[0], *words], one)
     atheris.Fuzz()

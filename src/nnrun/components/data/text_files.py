@@ -169,8 +169,11 @@ def _json_rows(path: Path, text: str) -> Rows:
             continue
         try:
             row = json.loads(content)
-        except (json.JSONDecodeError, RecursionError) as error:
-            wrong.append(f"{shown(path)}, line {line:,} is not JSON: {getattr(error, 'msg', 'nested too deeply')}")
+        except RecursionError:
+            wrong.append(f"{shown(path)}, line {line:,} is not JSON: nested too deeply")
+            continue
+        except ValueError as error:  # a number of thousands of digits is none of JSON's own errors
+            wrong.append(f"{shown(path)}, line {line:,} is not JSON: {getattr(error, 'msg', 'a number is too long')}")
             continue
         if not isinstance(row, dict):
             wrong.append(f'{shown(path)}, line {line:,} is not a JSON object, such as {{"text": "..."}}')
