@@ -22,8 +22,8 @@ with atheris.instrument_imports(include=["nnrun"], enable_loader_override=False)
     from campaigns.fuzz.judge import Fault, judge
     from campaigns.fuzz.table import TARGETS
 
-# An allocation beyond this is a MemoryError, and a fault.
-_SPARE_BYTES = 2**31
+# An allocation beyond this is a MemoryError, and a fault. libFuzzer itself reserves some gigabytes.
+_SPARE_BYTES = 2**35
 
 
 def main(name: str, finds: str, plant: str, words: list[str]) -> None:

@@ -46,6 +46,8 @@ def read_onnx(path: Path) -> OnnxFile:
         model = onnx.load_model_from_string(content)
     except Unclear as error:
         raise ArtifactError(f"{path} is not an ONNX file, or it is damaged or hostile: {error}") from error
+    except MemoryError:
+        raise  # that is no fault of the file
     except Exception as error:
         raise ArtifactError(f"{path} is not an ONNX file, or it is damaged: {said(error)}") from error
     plain = model.SerializeToString(deterministic=True)
