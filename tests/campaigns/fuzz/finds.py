@@ -7,7 +7,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 
-from campaigns.fuzz.of_checkpoints import empty_tensor
+from campaigns.fuzz.of_checkpoints import empty_tensor, odd_domain, odd_metadata
 from campaigns.fuzz.of_data import npy_of, without_unknown
 
 # A tuple in a tuple, very often: hashing it as a key takes the whole stack of C.
@@ -46,5 +46,7 @@ FINDS: dict[str, tuple[str, bytes]] = {
     "a whole number that is none": ("yaml", b"a: !!int x\n"),
     "a time that is none": ("yaml", b"a: !!timestamp 1\n"),
     "a number that Python does not print": ("yaml", b"a: 0x" + b"1" * 5000 + b"\n"),
+    "a name in the metadata of an ONNX file that is not UTF-8": ("onnx", odd_metadata()),
+    "a domain in an ONNX file that is not UTF-8": ("onnx", odd_domain()),
     "an empty title in quotes before the titles": ("tables", b'""\r\n\r&\n&'),
 }

@@ -279,6 +279,19 @@ def _metadata() -> dict[str, str]:
     return {f"nnrun.{key}": json.dumps(value) for key, value in said.items()} | {"nnrun.input_kind": "raw"}
 
 
+def odd_metadata() -> bytes:
+    """Return an ONNX file that has a name in its metadata which is not UTF-8."""
+    return bytes(_graph().SerializeToString().replace(b"nnrun.inputs", b"nnrun.\xffnputs"))
+
+
+def odd_domain() -> bytes:
+    """Return an ONNX file with an operator whose domain is not UTF-8."""
+    model = type(_graph())()
+    model.CopyFrom(_graph())
+    model.graph.node[0].domain = "QQ"
+    return bytes(model.SerializeToString().replace(b"QQ", b"\xff\xfe"))
+
+
 def _read_onnx(content: bytes, folder: Path) -> None:
     """Read an ONNX file; what is handed on must be read again as the same bytes."""
     path = folder / "x.onnx"

@@ -13,6 +13,7 @@ from typing import Any
 _ORT_MARK, _ORT_MARK_AT = b"ORTM", 4
 _MAX_FIELDS = 3_000_000
 _MAX_DEPTH = 60
+_TEXT = 9
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 # The types of a field by its wire type, as protobuf's descriptors number them; a packed list has _BYTES.
 _TYPES_OF = {
@@ -30,8 +31,8 @@ class Unclear(Exception):
 def check_bytes(content: bytes, descriptor: Any) -> None:
     """Raise Unclear unless bytes encode a message of a protobuf descriptor in the plain way.
 
-    Every field is in the schema and has its type; a field that is not a list occurs once; nothing is nested too deep;
-    the number of fields is limited, so that reading costs not much more than the file's size.
+    Every field is in the schema and has its type; a field that is not a list occurs once; texts are UTF-8; nothing is
+    nested too deep; the number of fields is limited, so that reading costs not much more than the file's size.
     """
     if content[_ORT_MARK_AT : _ORT_MARK_AT + len(_ORT_MARK)] == _ORT_MARK:
         raise Unclear("it is also a file in ONNX Runtime's own format")
@@ -68,6 +69,8 @@ class _Walk:
                 raise Unclear(f"a field occurs twice ({field.name} of a {descriptor.name})")
             seen.add(number)
             inside, start = self._value(start, end, wire_type)
+            if field.type == _TEXT and not _is_text(self._content[inside:start]):
+                raise Unclear(f"a text is not UTF-8 ({field.name} of a {descriptor.name})")
             if field.message_type is not None:
                 self.message(inside, start, field.message_type, depth + 1)
 
@@ -96,6 +99,15 @@ class _Walk:
             if byte < 128:
                 return value, start + index + 1
         raise Unclear("a varint is longer than 10 bytes")
+
+
+def _is_text(content: bytes) -> bool:
+    """Return whether bytes are UTF-8; of others protobuf's Python returns bytes where text is expected."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_list(field: Any) -> bool:
