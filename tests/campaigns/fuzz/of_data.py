@@ -19,6 +19,7 @@ from campaigns.fuzz.judge import Target
 from campaigns.fuzz.of_checkpoints import payload
 from nnrun.assembly.prediction.array_files import holds_array, read_images
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
+from nnrun.base.files import state_of
 from nnrun.base.sample_results import SampleResults
 from nnrun.checkpoints.locate import locate
 from nnrun.components.data.array_files import Array, column_names, find_arrays
@@ -216,7 +217,7 @@ def _read_pixels(content: bytes, folder: Path) -> None:
     path.write_bytes(content)
     with contextlib.suppress(DataError):
         read_images(path, (1, 2, 2))
-    for array in read_pixel_table(path, "").values():
+    for array in read_pixel_table(path, state_of(path.stat())).values():
         _touch(array)
 
 
