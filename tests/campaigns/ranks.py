@@ -18,8 +18,16 @@ from nnrun import cli
 from nnrun.base.errors import ResourceError
 from nnrun.base.guard import guard, watch
 
-# Variants, each with its number of processes: what ranks draw, share and average.
-_VARIANTS = {"plain": 2, "many at once": 2, "cnn": 3, "stream": 2, "skip": 2}
+# Variants, each with its number of processes and what they have of the network: what ranks draw, share and average.
+_VARIANTS = (
+    ("plain", 2, "ddp"),
+    ("many at once", 2, "fsdp"),
+    ("many at once", 2, "ddp"),
+    ("cnn", 3, "ddp"),
+    ("cnn", 3, "fsdp"),
+    ("stream", 2, "ddp"),
+    ("skip", 2, "ddp"),
+)
 # How long ranks may outlive the process that started them, and a run the process that it lost.
 _ORPHAN_SECONDS, _LOSS_SECONDS = 1.0, 30.0
 
@@ -28,14 +36,17 @@ _Disturbance = Callable[[Child, Path, random.Random], None]
 
 def ranks(arena: Arena, count: int) -> Result:
     """Kill one rank, all of them, or the process that started them, or stop a rank; then let the run go on."""
-    draw, subjects, names = arena.draw, dict[str, Subject](), list(_VARIANTS)
+    draw, subjects, names = arena.draw, dict[tuple[str, int, str], Subject](), _VARIANTS
     result, arena = Result("several processes"), replace(arena, main=main_of_a_command)
     with nursery_of(arena) as nursery:
         for number in range(count):
             name, disturb = names[number % len(names)], _DISTURBANCES[number % len(_DISTURBANCES)]
-            with counting(result, f"{name}, {getattr(disturb, '__name__', '').strip('_')}, {number}"):
+            variant, size, strategy = name
+            with counting(result, f"{variant} ({strategy}), {getattr(disturb, '__name__', '').strip('_')}, {number}"):
                 if name not in subjects:
-                    subjects[name] = undisturbed(arena, nursery, name, f"trainer.devices={_VARIANTS[name]}")
+                    subjects[name] = undisturbed(
+                        arena, nursery, variant, f"trainer.devices={size}", f"trainer.strategy={strategy}"
+                    )
                 _disturb(subjects[name], arena.folder / f"run{number}", draw, disturb)
     return result
 

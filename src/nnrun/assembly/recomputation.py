@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from nnrun.assembly.job import Job
+from nnrun.assembly.sharding import on_place
 from nnrun.base.errors import ConfigError
 from nnrun.base.host import available_bytes
 from nnrun.base.shown import counted
@@ -50,9 +54,13 @@ def recompute(wanted: bool | str | list[str], state: TrainState, train: Batches)
 
     network, device = state.network, state.device
     rows = train.order(0)[0]
-    passes = Passes(
-        network, lambda number: train.take(rows[:number])[0], len(rows), device, state.precision, state.seed
-    )
+    # A network that is to be divided among processes is on the host.
+    place = next((each.device for each in network.parameters()), device)
+
+    def take(number: int) -> Any:
+        return tree_map(partial(on_place, place), train.take(rows[:number])[0])
+
+    passes = Passes(network, take, len(rows), place, state.precision, state.seed)
     kept = passes.need(network)
     if wanted == _AUTO:
         needed, free = bytes_of_step(kept, network), _spare(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,10 @@ from nnrun.assembly.capture import wants_capture
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build, notes_on_network
 from nnrun.assembly.job import Job
-from nnrun.assembly.network import read_by, to_device
+from nnrun.assembly.network import to_device
 from nnrun.assembly.objective import counts_for_loss
 from nnrun.assembly.recomputation import recompute, wanted_recompute
+from nnrun.assembly.sharding import choose_strategy, layers_to_gather
 from nnrun.assembly.skeleton import build_network, check_room
 from nnrun.assembly.transfer import (
     Groups,
@@ -41,7 +42,7 @@ from nnrun.config.tree import is_within
 from nnrun.core.augmenter import Augmenter
 from nnrun.core.batches import SplitBatches
 from nnrun.core.compile import Compilation, choose_compile
-from nnrun.core.device import Precision, has_fused_kernel
+from nnrun.core.device import Precision, choose_channels_last, has_fused_kernel
 from nnrun.core.ema import Ema
 from nnrun.core.laps import unmarked
 from nnrun.core.named_inputs import taking_names
@@ -81,6 +82,8 @@ class Training:
     compilation: Compilation
     transfer: Transfer
     notes: list[str]
+    # With trainer.strategy=fsdp: the layers whose parameters are gathered apart from the rest.
+    layers: list[str] | None = None
 
 
 def make_training(job: Job, data: Opened, objective: Objective, world: World | None = None) -> Training:
@@ -93,7 +96,11 @@ def make_training(job: Job, data: Opened, objective: Objective, world: World | N
         tree["loss"] |= counts_for_loss(tree["loss"], data)
     seed_weights(settings.seed)
     network = _network(job, tree["model"])
-    network, channels_last = to_device(network, job.device, trainer.channels_last, job.precision)
+    strategy = choose_strategy(job, network, world)
+    # What is to be divided need not fit on the device as a whole.
+    home, in_place = (torch.device("cpu"), False) if strategy.divides else (job.device, trainer.channels_last)
+    network, channels_last = to_device(network, home, in_place, job.precision)
+    evaluated_so = choose_channels_last(trainer.channels_last, network, job.device, job.precision)
     if trainer.sync_batchnorm and world.size > 1:
         if not count_norms(network):
             raise ConfigError("trainer.sync_batchnorm=true has no effect: the network has no BatchNorm; leave it out")
@@ -104,8 +111,7 @@ def make_training(job: Job, data: Opened, objective: Objective, world: World | N
         notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers, world)
-    read = replace(data, preprocessing=read_by(network, data.preprocessing))
-    train, valid = _batches(read, settings, layout, make_augmenter(tree["augment"], settings.seed, job.device))
+    train, valid = _batches(data, settings, layout, make_augmenter(tree["augment"], settings.seed, job.device))
     plan = make_plan(trainer, train.num_batches, is_validated=valid is not None)
     steps_per_epoch = -(-train.num_batches // trainer.accumulate)
     if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):
@@ -119,8 +125,9 @@ def make_training(job: Job, data: Opened, objective: Objective, world: World | N
     schedule = _schedule(job, tree["scheduler"], optimizer, plan, is_validated=valid is not None)
     tree["trainer"] |= {
         "compile": compilation.enabled,
+        "strategy": strategy.setting,
         "cuda_graph": wants_capture(job, plan.total_steps),
-        "channels_last": channels_last,
+        "channels_last": evaluated_so if strategy.divides else channels_last,
     }
     tree["data"]["residency"] = residency
     state = TrainState(
@@ -141,8 +148,10 @@ def make_training(job: Job, data: Opened, objective: Objective, world: World | N
     recomputed = recompute(wanted_recompute(job), state, train)
     tree["trainer"]["recompute"] = recomputed.setting
     notes += [recomputed.note] if recomputed.note else []
+    notes += [strategy.note] if strategy.note else []
     callbacks, loggers = _callbacks(tree["callback"]), _loggers(tree["logger"])
-    return Training(state, plan, train, valid, tree, callbacks, loggers, compilation, transfer, notes)
+    layers = layers_to_gather(network, train) if strategy.divides else None
+    return Training(state, plan, train, valid, tree, callbacks, loggers, compilation, transfer, notes, layers)
 
 
 def _callbacks(sections: Mapping[str, Any]) -> dict[str, Callback]:

@@ -22,6 +22,7 @@ SETTINGS: dict[str, str] = {
     # device and precision
     "trainer.device": "accelerator gpu gpus cuda use_cuda no_cuda use_cpu use_gpu",
     "trainer.devices": "num_gpus num_devices num_processes nproc_per_node world_size",
+    "trainer.strategy": "fsdp use_fsdp distributed_strategy sharding_strategy parallel_strategy",
     "trainer.sync_batchnorm": "sync_bn syncbn use_sync_bn",
     "trainer.precision": "amp amp_dtype fp16 bf16 half mixed_precision use_amp to_fp16 native_amp dtype autocast",
     "trainer.compile": "torch_compile torchcompile jit_compile compile_model",

@@ -32,6 +32,7 @@ MEANT_BEFORE: dict[str, Any] = {
     "data.text": None,
     "data.max_length": None,
     "trainer.devices": 1,
+    "trainer.strategy": "ddp",
     "trainer.max_restarts": 0,
     "trainer.sync_batchnorm": False,
     "trainer.validate_every_steps": None,

@@ -106,6 +106,7 @@ class TrainerSettings:
 
     device: str
     devices: Literal["auto"] | int
+    strategy: Literal["auto", "ddp", "fsdp"]
     precision: Precision
     epochs: int
     test: bool
@@ -186,7 +187,7 @@ class SweepSettings:
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """Where a run or the jobs of a sweep run; a launcher's own settings are in its option."""
+    """Where the jobs of a sweep run; a launcher's own settings are in its option."""
 
     place: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,14 @@ class Ema:
         self.network = copy.deepcopy(network).requires_grad_(False)
         self.num_updates = 0
         self._decay = decay
-        self._averages: list[Tensor] = list(self.network.parameters())
+        self.average(lambda of: dict(of.named_parameters()))
         # If set, the share is read from here, on the device.
         self.share_there: Tensor | None = None
+
+    def average(self, own: Callable[[nn.Module], Mapping[str, Tensor]]) -> None:
+        """Average from now on what `own` returns of a network: its parameters, or parts of them."""
+        self._own = own
+        self._averages: list[Tensor] = list(own(self.network).values())
 
     @property
     def share(self) -> float:
@@ -35,7 +41,7 @@ class Ema:
     def update(self, network: nn.Module, good: Tensor | None = None) -> None:
         """Move the average toward the weights of `network`, unless `good`, a bool on the device, is false."""
         share = self.share if self.share_there is None else self.share_there
-        weights: list[Tensor] = list(network.parameters())
+        weights: list[Tensor] = list(self._own(network).values())
         if good is None and isinstance(share, float):
             torch._foreach_lerp_(self._averages, weights, share)
         else:

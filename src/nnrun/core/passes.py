@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -33,16 +32,15 @@ def unscale(state: TrainState) -> None:
 
 
 @torch.no_grad()
-def norm_of(parameters: Iterable[Tensor]) -> Tensor:
-    """Return the norm of the gradients of parameters, on their device; those without a gradient add nothing."""
-    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-
-
 def clip(state: TrainState, most: float | None) -> Tensor | None:
     """Clip the norm of the gradients, if there is a limit; return it, None where neither that nor a row needs it."""
+    if most is None and not state.is_logged:
+        return None
+    trained = [parameter for parameter in state.world.own(state.network).values() if parameter.grad is not None]
+    norm = state.world.norm([parameter.grad for parameter in trained if parameter.grad is not None])
     if most is not None:
-        return torch.nn.utils.clip_grad_norm_(state.network.parameters(), most)
-    return norm_of(state.network.parameters()) if state.is_logged else None
+        torch.nn.utils.clip_grads_with_norm_(trained, most, norm)
+    return norm
 
 
 def make_update(state: TrainState, good: Tensor | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from nnrun.core.seams.world import World
 
@@ -28,7 +28,9 @@ class ProcessGroup(World):
         self.is_broken = False
         # gloo alone exchanges what is on the host.
         self._place = torch.device("cpu") if backend == "gloo" else None
-        self._call(lambda: dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout))
+        self.exchange(
+            lambda: dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+        )
 
     def leave(self) -> None:
         """Leave the others; they are not waited for."""
@@ -44,13 +46,13 @@ class ProcessGroup(World):
             self._sum_together(group)
 
     @torch.no_grad()
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def sum_gradients(self, network: nn.Module) -> None:
         """Replace each gradient by its sum over the ranks, in place.
 
         A parameter that has a gradient on some ranks only has theirs on each. Waits for the device only on a rank that
         lacks a gradient.
         """
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not trained:
             return
         lacking = [number for number, parameter in enumerate(trained) if parameter.grad is None]
@@ -68,7 +70,7 @@ class ProcessGroup(World):
     def agree(self, flag: bool) -> bool:
         """Return whether the flag is true on any rank; asked on the host, so that nothing waits for a device."""
         votes = torch.tensor(int(flag))
-        self._call(lambda: dist.all_reduce(votes))
+        self.exchange(lambda: dist.all_reduce(votes))
         return bool(votes)
 
     @torch.inference_mode()
@@ -76,7 +78,7 @@ class ProcessGroup(World):
         """Copy the first rank's values into each tensor, in place."""
         for tensor in tensors:
             sent = tensor.to(self._place or tensor.device).contiguous()
-            self._call(lambda sent=sent: dist.broadcast(sent, 0))  # type: ignore[misc]
+            self.exchange(lambda sent=sent: dist.broadcast(sent, 0))  # type: ignore[misc]
             if sent is not tensor:
                 tensor.copy_(sent)
 
@@ -84,11 +86,11 @@ class ProcessGroup(World):
     def _sum_together(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors of one type on one device by their sums, in a single exchange."""
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self._place or tensors[0].device)
-        self._call(lambda: dist.all_reduce(flat))
+        self.exchange(lambda: dist.all_reduce(flat))
         for tensor, summed in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(summed.view(tensor.shape))
 
-    def _call(self, exchange: Callable[[], object]) -> None:
+    def exchange(self, exchange: Callable[[], object]) -> None:
         """Make an exchange with the others."""
         try:
             exchange()

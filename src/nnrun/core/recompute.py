@@ -96,7 +96,7 @@ def layers_to_recompute(network: nn.Module, wanted: bool | str | Sequence[str]) 
     several layers. Names may be patterns, of whose layers the outermost are taken.
     """
     if isinstance(wanted, bool):
-        if names := [name for name, _ in _blocks(network, "")]:
+        if names := blocks_of(network):
             return names
         raise ConfigError(
             "trainer.recompute: the network has no blocks, which are modules with layers in them; name its layers: "
@@ -118,6 +118,11 @@ def layers_to_recompute(network: nn.Module, wanted: bool | str | Sequence[str]) 
             f"trainer.recompute: {few(holders)} only holds layers and is never called; use '{holders[0]}.*'"
         )
     return [name for name in names if name in chosen]
+
+
+def blocks_of(network: nn.Module) -> list[str]:
+    """Return the names of a network's blocks, in order; none is in another."""
+    return [name for name, _ in _blocks(network, "")]
 
 
 def _is_in(name: str, others: Sequence[str] | dict[str, None]) -> bool:

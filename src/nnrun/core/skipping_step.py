@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from nnrun.core.multi_tensor import Snapshot
@@ -36,7 +35,7 @@ class SkippingStep(Step):
         self.prepare()
         norm = self.state.grad_norm
         if not self.state.scaler:  # a scaler judges the gradients itself
-            loss = loss + (torch.nn.utils.get_total_norm(gradients_of(self.state.optimizer)) if norm is None else norm)
+            loss = loss + (self.state.world.norm(gradients_of(self.state.optimizer)) if norm is None else norm)
         good = _is_finite(loss)
         self.state.watch.note(loss, self.state.progress.place)
         make_update(self.state, good)

@@ -70,8 +70,8 @@ class TrainState:
         """Return all that the rest of the training depends on, without its callbacks: tensors and plain values."""
         return {
             "progress": asdict(self.progress),
-            "network": self.network.state_dict() if self.ema else None,
-            "optimizer": self.optimizer.state_dict(),
+            "network": self.world.whole(self.network) if self.ema else None,
+            "optimizer": self.world.whole_optimizer(self.optimizer),
             "scheduler": self.schedule.state_dict() if self.schedule else None,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "ema_updates": self.ema.num_updates if self.ema else None,

@@ -82,7 +82,7 @@ class Step:
     def prepare(self) -> None:
         """Prepare the gradients for the update; keep their norm if it is clipped or logged."""
         state = self.state
-        state.world.sum_gradients(state.network.parameters())
+        state.world.sum_gradients(state.network)
         unscale(state)
         state.grad_norm = clip(state, self.grad_clip_norm)
         for callback in self.callbacks:

@@ -33,7 +33,7 @@ _LATER: Mapping[str, Sequence[str]] = {
     "tokenizer": ("padding",),
 }
 # Settings of several processes, which no job has: their defaults are in no hash, as before there were any.
-_OF_SEVERAL: Mapping[str, Any] = {"devices": 1, "sync_batchnorm": False, "max_restarts": 0}
+_OF_SEVERAL: Mapping[str, Any] = {"devices": 1, "strategy": "auto", "sync_batchnorm": False, "max_restarts": 0}
 
 
 @dataclass

@@ -122,22 +122,26 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+# Each process has all of the network and of the optimizer's state, or a part.
+KINDS = {"1": (), "2": (), "4": (), "2_fsdp": ("trainer.strategy=fsdp",), "4_fsdp": ("trainer.strategy=fsdp",)}
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of runs by one, two and four processes, whose directories are called so; and what they printed."""
     folder = tmp_path_factory.mktemp("runs")
-    for size in (1, 2, 4):
+    for kind, words in KINDS.items():
         # Two export and report.
-        more = ("export=onnx", "report=default") if size == 2 else ()
-        done = nnrun((*RUN, f"trainer.devices={size}", f"hydra.run.dir={size}", *more), folder)
+        more = ("export=onnx", "report=default") if kind == "2" else ()
+        done = nnrun((*RUN, f"trainer.devices={kind[0]}", f"hydra.run.dir={kind}", *words, *more), folder)
         assert done.returncode == 0, done.stderr
-        (folder / f"{size}.out").write_text(done.stdout + done.stderr)
+        (folder / f"{kind}.out").write_text(done.stdout + done.stderr)
     return folder
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_losses_are_those_of_one_process_for_50_steps(runs: Path, size: int) -> None:
-    one, several = rows_of(runs / "1"), rows_of(runs / str(size))
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "1"])
+def test_losses_are_those_of_one_process_for_50_steps(runs: Path, kind: str) -> None:
+    one, several = rows_of(runs / "1"), rows_of(runs / kind)
     assert [(row["step"], row["split"]) for row in several] == [(row["step"], row["split"]) for row in one]
     assert sum(row["split"] == "train" for row in one) >= 50
     for ours, theirs in zip(several, one, strict=True):
@@ -157,7 +161,29 @@ def test_one_directory_is_written_by_one_process_and_says_how_many_there_were(ru
     assert last_of(runs / "2")["config"]["trainer"]["devices"] == 2
     assert not (runs / "outputs" / "multirun").exists()
     latest = runs / "outputs" / "latest"
-    assert not latest.is_symlink() or latest.resolve() == (runs / "4").resolve()
+    assert not latest.is_symlink() or latest.resolve() == (runs / "4_fsdp").resolve()
+
+
+def test_a_run_in_parts_says_so_and_its_checkpoint_is_that_of_any_other(runs: Path) -> None:
+    said = (runs / "2_fsdp.out").read_text()
+    assert "each process keeps 1/2 of the parameters (0.5 MB of 0.9 MB)" in said
+    assert "Warning" not in said
+    assert "each process keeps" not in (runs / "2.out").read_text()
+    ours, theirs = last_of(runs / "2_fsdp"), last_of(runs / "2")
+    trainers = [each["config"]["trainer"] for each in (ours, theirs)]
+    assert [trainer.pop("strategy") for trainer in trainers] == ["fsdp", "ddp"]
+    assert trainers[0] == trainers[1]
+    assert last_of(runs / "1")["config"]["trainer"]["strategy"] == "auto"
+    shapes = [
+        {name: value.shape for name, value in each["model"].items()}
+        | {
+            (number, name): value.shape
+            for number, state in each["training"]["optimizer"]["state"].items()
+            for name, value in state.items()
+        }
+        for each in (ours, theirs)
+    ]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +235,18 @@ def test_a_rank_that_is_killed_ends_the_run_with_code_5_and_names_itself(tmp_pat
     assert f"rank {killed} (pid {ranks[killed]}) was killed (SIGKILL)" in said
     assert said.endswith("then resume with: nnrun resume=run\n")
     assert status_of(tmp_path / "run")["state"] == "failed"
+    assert not any(map(is_alive, ranks))
+
+
+def test_a_rank_that_is_killed_while_others_wait_for_its_part_ends_the_run_with_code_5(tmp_path: Path) -> None:
+    """The others notice it in a pass of the network, which is not to blame."""
+    with training((*LONG, "trainer.devices=2", "trainer.strategy=fsdp"), tmp_path) as process:
+        ranks = ranks_of(process)
+        os.kill(ranks[1], signal.SIGKILL)
+        code, said = process.wait(120), process.stderr.read() if process.stderr else ""
+    assert code == 5, said
+    assert f"rank 1 (pid {ranks[1]}) was killed (SIGKILL)" in said
+    assert said.count("nnrun: ") == 1
     assert not any(map(is_alive, ranks))
 
 
@@ -363,50 +401,17 @@ def test_an_error_of_one_rank_ends_all_and_is_said_once(tmp_path: Path, hidden: 
     assert sum(line.startswith("nnrun: ") and says in line for line in done.stderr.splitlines()) == 1
 
 
-# One rank is stopped at a step, as one whose machine hangs; the other then waits for a second, not for ten minutes.
-HANGS = """\
-import os, signal
-from datetime import timedelta
-from math import prod
-from pathlib import Path
-from torch import distributed, nn
-from nnrun.base.ranks import this_rank
-
-class MyNet(nn.Sequential):
-    def __init__(self, in_shape, num_classes, hidden=16):
-        super().__init__(nn.Flatten(), nn.Linear(prod(in_shape), num_classes))
-        self.steps = 0
-
-    def forward(self, inputs):
-        self.steps += self.training
-        if self.steps == 8:
-            Path(f"{this_rank().index}.pid").write_text(str(os.getpid()))
-            if this_rank().index == 1:
-                os.kill(os.getpid(), signal.SIGSTOP)
-            distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=1), distributed.group.WORLD)
-        return super().forward(inputs)
-"""
-
-
-def test_a_rank_that_does_not_answer_in_time_ends_the_run_and_is_ended(tmp_path: Path) -> None:
-    write_files(tmp_path, OWN | {"mynet.py": HANGS})
-    words = (*RUN, "model=mynet", "trainer.devices=2", "trainer.checkpoint_every_steps=2", "hydra.run.dir=run")
-    done = nnrun(words, tmp_path)
-    assert done.returncode == 5, done.stderr
-    assert "rank 0 waited in vain for another process, which hangs or was stopped: find out why, then resume" in (
-        done.stderr
-    )
-    assert done.stderr.count("nnrun: ") == 1
-    assert status_of(tmp_path / "run")["state"] == "failed"
-    pids = [int((tmp_path / f"{rank}.pid").read_text()) for rank in (0, 1)]
-    assert not any(map(is_alive, pids))
-
-
 REFUSED = {
     "a batch smaller than the ranks": (("data.batch_size=3", "trainer.devices=4"), "use data.batch_size=4 or more"),
     "a budget": (("trainer.max_minutes=1", "trainer.devices=2"), "use trainer.max_steps"),
     "one process": (("trainer.max_restarts=1",), "trainer.max_restarts has no effect: one process trains"),
     "compiled": (("trainer.sync_batchnorm=true", "trainer.compile=true", "trainer.devices=2"), "exclude each other"),
+    "parts of one": (("trainer.strategy=fsdp",), "trainer.strategy has no effect: one process trains"),
+    "parts, compiled": (
+        ("trainer.strategy=fsdp", "trainer.compile=auto", "trainer.devices=2"),
+        "trainer.compile=false",
+    ),
+    "parts, a matrix's optimizer": (("trainer.strategy=fsdp", "optimizer=muon", "trainer.devices=2"), "MuonWithAdamW"),
     "a sweep": (("-m", "seed=0,1", "trainer.devices=2"), "each job of a sweep trains in one process"),
 }
 

@@ -109,7 +109,7 @@ class Checkpointing(Callback):
         wait_for(state.device)  # queued steps must not count as time for saving
         with state.clock.saving():
             state.watch.check()
-            if state.world.agree(not are_finite(state.network.state_dict().values())):
+            if state.world.agree(not are_finite(state.world.held(state.network).values())):
                 at = state.progress
                 raise DivergedError(
                     f"the weights became NaN or infinite by step {at.step:,} (epoch {at.epoch + 1}), although the loss "

@@ -78,7 +78,7 @@ class Health(Callback):
                 ),
             )
         # Views: they see the weights as they change.
-        trained = [p.detach() for p in state.network.parameters() if p.requires_grad and p.numel()]
+        trained = [p.detach() for p in state.world.own(state.network).values() if p.requires_grad and p.numel()]
         # The first values in memory, whatever the layout.
         self._sampled = [p.as_strided((min(p.numel(), _NUM_VALUES),), (1,), p.storage_offset()) for p in trained]
         self._start = torch.cat([each.float() for each in self._sampled]) if self._sampled else None
@@ -90,7 +90,7 @@ class Health(Callback):
     def on_gradients_ready(self, state: TrainState) -> None:
         """Note which parameters have no gradient, where a row follows: the host knows that without the device."""
         if state.is_logged:
-            names = {name for name, p in state.network.named_parameters() if p.requires_grad and p.grad is None}
+            names = {name for name, p in state.world.own(state.network).items() if p.requires_grad and p.grad is None}
             self._unreached = names if self._unreached is None else self._unreached & names
 
     def on_step_end(self, state: TrainState) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 class World:
@@ -35,12 +38,20 @@ class World:
     def sum(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its sum over the ranks, in place."""
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace each gradient by its sum over the ranks, in place; do nothing if the network does that itself.
+    def own(self, network: nn.Module) -> Mapping[str, Tensor]:
+        """Return the parameters of a network that this rank updates, by name: all of it, or its part of each."""
+        return dict(network.named_parameters())
+
+    def sum_gradients(self, network: nn.Module) -> None:
+        """Replace the gradient of each of `own` by its sum over the ranks.
 
         The ranks must have gradients of the same parameters.
         """
-        self.sum(parameter.grad for parameter in parameters if parameter.grad is not None)
+        self.sum(parameter.grad for parameter in network.parameters() if parameter.grad is not None)
+
+    def norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return the norm of gradients of `own`, on their device: of the whole, the same on each rank."""
+        return torch.nn.utils.get_total_norm(gradients)
 
     def agree(self, flag: bool) -> bool:
         """Return whether the flag is true on any rank; the answer is the same on each."""
@@ -48,6 +59,18 @@ class World:
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Copy the first rank's values into each tensor, in place."""
+
+    def held(self, network: nn.Module) -> dict[str, Tensor]:
+        """Return a network's state dict with what this rank has of each tensor."""
+        return network.state_dict()
+
+    def whole(self, network: nn.Module) -> dict[str, Tensor]:
+        """Return a network's state dict with whole tensors; on the other ranks than the first, they may be parts."""
+        return network.state_dict()
+
+    def whole_optimizer(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Return an optimizer's state dict with whole tensors; on the other ranks than the first, as above."""
+        return optimizer.state_dict()
 
     def total(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the sums over the ranks, without changing this rank's own."""

@@ -100,6 +100,9 @@ def _start(
     composed: Composed, run: Callable[[Composed], Summary | None], size: int, stack: ExitStack
 ) -> Sequence[_Started]:
     """Start the processes; what they need here is given back at the end of `stack`."""
+    if composed.resolved()["trainer"]["strategy"] == "fsdp":
+        # Once here, not in each process: it takes as long as importing torch.
+        import torch.distributed.fsdp  # noqa: F401, PLC0415 - only for such a training
     # A file in memory, which each fork has: nothing is left of it, however the processes end.
     meeting = os.memfd_create("nnrun-ranks")
     stack.callback(os.close, meeting)

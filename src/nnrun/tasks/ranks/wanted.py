@@ -13,11 +13,12 @@ from nnrun.base.guard import is_own_process
 from nnrun.base.ranks import Rank, become_rank, this_rank
 from nnrun.config.auto import AUTO
 from nnrun.config.composed import Composed
+from nnrun.config.sharding import exclusions
 
 # Ports for ranks that srun starts: below those that the kernel gives to clients.
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000
 # The settings that only a training in several processes reads.
-_OF_SEVERAL = {"trainer.sync_batchnorm": False, "trainer.max_restarts": 0}
+_OF_SEVERAL = {"trainer.strategy": "auto", "trainer.sync_batchnorm": False, "trainer.max_restarts": 0}
 
 
 def ranks_to_start(composed: Composed, *, is_job: bool) -> int:
@@ -58,8 +59,12 @@ def check_number(composed: Composed, size: int, *, is_job: bool) -> None:
     problems = []
     if size == 1:
         idle = [key for key, none in _OF_SEVERAL.items() if trainer[key.partition(".")[2]] != none]
-        problems += [f"{key} has no effect: one process trains" for key in idle if composed.named(key)]
+        problems += [
+            f"{key} has no effect: one process trains (trainer.devices=1)" for key in idle if composed.named(key)
+        ]
     else:
+        if trainer["strategy"] == "fsdp":
+            problems += exclusions(composed, trainer["precision"])
         if is_job:
             problems.append(f"trainer.devices={size}: each job of a sweep trains in one process; leave it out")
         if trainer["max_minutes"] is not None:

@@ -15,10 +15,11 @@ from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.data.seen import seen_of
 from nnrun.assembly.initial_weights import start_from
 from nnrun.assembly.job import Job
+from nnrun.assembly.sharding import describe_division
 from nnrun.assembly.training import Training, make_step, make_training
 from nnrun.assembly.transfer import keep_features
 from nnrun.assembly.watching import Watch, known_of, make_watch, parts_of
-from nnrun.base.errors import DivergedError, InterruptedRun
+from nnrun.base.errors import ConfigError, DivergedError, InterruptedRun
 from nnrun.base.foreign_errors import lacks_memory
 from nnrun.base.listening import listener
 from nnrun.base.secrets import redact
@@ -80,6 +81,8 @@ def train(job: Job, data: Opened, objective: Objective, session: Session, world:
     world.broadcast(each for network in (state.network, state.evaluated) for each in network.state_dict().values())
     state.set_training()
     console.say(describe_training(state.network))
+    if training.layers is not None:
+        divide(training, world, console)
     if job.settings.trainer.compile is not False and plan.total_steps > 0:
         say_and_compile(training, console)
     if not world.agree(watchers.folder.manifest.best is not None):
@@ -144,7 +147,7 @@ def make_watchers(job: Job, data: Opened, objective: Objective, training: Traini
 
     def payload(state: TrainState) -> Payload:
         return {
-            "model": state.evaluated.state_dict(),
+            "model": state.world.whole(state.evaluated),
             "training": state.state_dict() | {"callbacks": states_of(callbacks)},
             "config": saved_config(training.tree, job.composed.secrets),
             "targets": data.targets.to_plain(),
@@ -215,7 +218,10 @@ def warn(session: Session, text: str) -> None:
 def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers, session: Session) -> None:
     """Fit the network, or only its head on cached features if the backbone is frozen and caching pays."""
     state, callbacks = training.state, list(watchers.callbacks.values())
-    if state.world.is_first and any(map(session.loggers.take, ("graph", "histograms"))):
+    takes_network = state.world.is_first and any(map(session.loggers.take, ("graph", "histograms")))
+    if takes_network and training.layers is not None:
+        raise ConfigError("trainer.strategy=fsdp excludes loggers that take the network's graph or histograms")
+    if takes_network:
         # Before the rows: it is no part of the checkpoint, which the last of them saves.
         callbacks = [NetworkLogs(session.loggers, training.train, training.plan), *callbacks]
     with state.clock.fitting():
@@ -227,7 +233,9 @@ def _fit(job: Job, objective: Objective, training: Training, watchers: Watchers,
             num_batches, rows = training.train.num_batches, session.out.read_rows
             callbacks.append(Telling(tell, training.plan, num_batches, poll, rows))
         work = Work(objective, step, training.train, training.valid, callbacks, poll)
-        work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
+        is_cached = False
+        if training.layers is None:
+            work, is_cached = keep_features(training.transfer, state, work, training.plan, session.console)
         training.tree["transfer"]["cache"] = is_cached
         work = captured(job, work, step, training.plan, session.console)
         fitting()(state, work, training.plan)
@@ -252,6 +260,17 @@ def say_and_compile(training: Training, console: Console) -> None:
     inputs, _ = training.train.take(training.train.order(0)[0])
     seconds = compile_network(training.state, inputs)
     console.say(f"compiled in {seconds:.1f} s ({training.compilation.reason})")
+
+
+def divide(training: Training, ranks: World, console: Console) -> None:
+    """Divide the network, and what trains it, among the processes; say how."""
+    from nnrun.core.process_group import ProcessGroup  # noqa: PLC0415 - only for several processes
+    from nnrun.core.sharded import shard  # noqa: PLC0415 - only for such a training
+
+    assert isinstance(ranks, ProcessGroup)
+    assert training.layers is not None
+    console.say(describe_division(training.state.network, training.layers, ranks.size))
+    shard(training.state, ranks, training.layers)
 
 
 def _samples_per_step(job: Job) -> int:

@@ -114,12 +114,16 @@ def test_the_shares_of_a_batch_are_the_whole_batch_in_order_and_no_two_streams_m
 
 def test_one_process_is_a_world_that_changes_nothing() -> None:
     """Its slice is the whole batch, and its draws have the numbers of the batches."""
-    world, weight = World(), torch.ones(2, requires_grad=True)
+    world, network = World(), torch.nn.Linear(2, 1, bias=False)
+    weight = torch.nn.Parameter(torch.ones(2))
+    network.weight = weight
     (weight * torch.tensor([1.0, 2.0])).sum().backward()
     world.sum([weight.detach()])
-    world.sum_gradients([weight])
+    world.sum_gradients(network)
     world.broadcast([weight.detach()])
     assert weight.tolist() == [1, 1] and weight.grad.tolist() == [1, 2]
+    assert world.own(network) == {"weight": weight}
+    assert world.norm([weight.grad]).item() == pytest.approx(5**0.5)
     assert world.is_first and world.agree(True) and not world.agree(False)
     assert (world.share(8), world.stream(5)) == (slice(0, 8), 5)
     sums = {"loss": torch.tensor(2.0)}
