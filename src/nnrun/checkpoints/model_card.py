@@ -23,7 +23,7 @@ FORMAT, SCHEMA = "nnrun.safetensors", 1
 # Replaces a path in an exported config.
 PATH_LEFT_OUT = "(a path, left out of the export)"
 # It holds the tokenizer of a network of texts: those of large language models have up to 35 MB.
-_MAX_BYTES = 64_000_000
+MAX_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def read_card(weights: OpenFile) -> Card | None:
     if not path.is_file():
         return None
     try:
-        content = path.read_bytes() if path.stat().st_size <= _MAX_BYTES else b""
+        content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
         value = json.loads(content)
     except (OSError, ValueError, RecursionError):
         # Other tools write files of this name too.

@@ -11,12 +11,13 @@ from typing import Any
 from nnrun.base.errors import ArtifactError
 from nnrun.base.targets import Targets
 from nnrun.checkpoints.aliases import with_current_names
+from nnrun.checkpoints.model_card import MAX_BYTES
 from nnrun.checkpoints.payload import check_names, check_plain, checked_targets
 from nnrun.components.data.conversion import HOW_READ
 
 PREFIX = "nnrun."
 # Maximum size of one metadata entry. A preprocessing may hold a tokenizer: those of large language models have 35 MB.
-_MAX_BYTES, _MAX_BYTES_OF = 4_000_000, {"preprocessing": 64_000_000}
+_MAX_BYTES, _MAX_BYTES_OF = 4_000_000, {"preprocessing": MAX_BYTES}
 # The problem of files without one: until 0.3.0 there was no other.
 _CLASSIFICATION = "nnrun.components.problems.classification.Classification"
 
@@ -103,7 +104,10 @@ def _read(said: Mapping[str, str], key: str, path: Path) -> Any:
 def _parsed(said: Mapping[str, str], key: str, path: Path) -> Any:
     """Return an entry, parsed from JSON."""
     if len(said[key]) > _MAX_BYTES_OF.get(key, _MAX_BYTES):
-        raise ArtifactError(f"{path} is refused: its {PREFIX}{key} has {len(said[key]):,} characters")
+        raise ArtifactError(
+            f"{path} is refused: its {PREFIX}{key} has {len(said[key]):,} characters; "
+            "use the run that it is from, ckpt=RUN"
+        )
     try:
         return json.loads(said[key])
     except (ValueError, RecursionError) as error:

@@ -59,7 +59,9 @@ class HubExporter(SafetensorsExporter):
             settings = {key: value for key, value in context.config.get("model", {}).items() if key != "_target_"}
             _write(
                 folder / "config.json",
-                {"library_name": "nnrun", "model_type": type(model).__name__, "id2label": _labels(context), **settings},
+                {"library_name": "nnrun", "model_type": type(model).__name__, "id2label": _labels(context)}
+                | context.problem.state_dict()
+                | settings,
             )
             self.notes = ["weights only: verified in the network's class, which nnrun.load finds by model.json"]
         (folder / "README.md").write_text(self._card(context), encoding="utf-8")
@@ -140,7 +142,7 @@ class HubExporter(SafetensorsExporter):
         return (
             "---\n" + "\n".join(lines) + "\n---\n\n# A network trained with nnrun\n\n"
             f"{context.targets.kind.capitalize()}: {names}{more}\n\n"
-            f"{headline} on the test split: {metric_text(context.score)}\n\n"
+            f"{headline} on the test split: {metric_text(context.score)}\n\n{_decided(context)}"
             f"```python\n{use}\n```\n\nTrained with nnrun {nnrun.__version__}; run {context.run_id}. "
             "`model.json` has the settings of the run.\n"
         )
@@ -149,6 +151,18 @@ class HubExporter(SafetensorsExporter):
 def _is_of_transformers(model: nn.Module) -> bool:
     """Return whether a network is one of transformers' own classes."""
     return any(base.__module__.startswith("transformers.") for base in type(model).__mro__)
+
+
+def _decided(context: ExportContext) -> str:
+    """Return the paragraph of the card on how several labels follow from scores; empty for other targets."""
+    found = context.problem.state_dict().get("thresholds")
+    if context.targets.kind != "labels" or found is None:
+        return ""
+    said = ", ".join(f"{shown(name)} {number:.4g}" for name, number in zip(context.targets.names, found, strict=True))
+    return (
+        "A label is predicted if its probability, the sigmoid of its score, reaches its threshold (`thresholds` in "
+        f"`config.json`): {said}\n\n"
+    )
 
 
 def _task_of(context: ExportContext) -> str:
@@ -176,6 +190,8 @@ def _config_of(model: Any, context: ExportContext) -> dict[str, Any]:
         "id2label": labels,
         "label2id": {name: int(place) for place, name in labels.items()},
         "problem_type": kind,
+        # What decides of several labels, in the order of the outputs; no setting of transformers has the name.
+        **context.problem.state_dict(),
         "dtype": "float32",
     }
 

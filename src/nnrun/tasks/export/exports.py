@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -29,10 +30,11 @@ from nnrun.base.foreign_errors import causes_of, lacks_package, of_the_machine
 from nnrun.base.meter import meter
 from nnrun.base.paths import inside, without_paths
 from nnrun.base.shown import counted
+from nnrun.checkpoints.model_card import MAX_BYTES
 from nnrun.config.from_checkpoint import exported_config
 from nnrun.config.source import REJECTED_SUFFIX
 from nnrun.core.randomness import SPLIT
-from nnrun.core.seams.data import Tree
+from nnrun.core.seams.data import Preprocessing, Tree
 from nnrun.core.seams.export import CannotExport, ExportContext, Exporter, retry_of
 from nnrun.core.seams.problem import Problem
 from nnrun.core.splits import Drawing
@@ -177,12 +179,26 @@ def _export_once(
         shown = f"{path.name!r}, {elsewhere}" if isinstance(path, Path) else without_paths(f"{path!r}, not a path")
         return folder, Verification.unusable(exporter, 0, f"its exporter returned {shown}")
     write_beside(context.preprocessing, folder)
+    if note := too_large(context.preprocessing):
+        exporter.notes = [*getattr(exporter, "notes", ()), note]  # type: ignore[attr-defined]
     verification = verify(path, exporter, standard)
     if not path.exists():
         return folder, Verification.unusable(exporter, 0, f"{path.name} was gone after it was loaded")
     if not verification.ok:
         path = path.rename(path.with_name(path.name + REJECTED_SUFFIX))
     return path, verification
+
+
+def too_large(preprocessing: Preprocessing) -> str:
+    """Return the note on a preprocessing, such as a tokenizer, that is larger than nnrun reads; empty for others."""
+    size = len(json.dumps(preprocessing.to_plain(), default=str))
+    if size <= MAX_BYTES:
+        return ""
+    files = " and ".join(getattr(preprocessing, "beside", dict)()) or "it in a program of your own"
+    return (
+        f"its preprocessing has {size / 1e6:,.0f} MB, but nnrun reads {MAX_BYTES / 1e6:,.0f} MB of an artifact: "
+        f"predict with the run, or use {files} beside the artifact"
+    )
 
 
 def _of_the_machine(error: BaseException, model: nn.Module, folder: Path) -> ResourceError | None:
