@@ -77,7 +77,7 @@ OWN = {"HF_TOKEN": TOKEN}
         ("me/nothing", {}, (2, "no such public repository on huggingface.co; for a private one set HF_TOKEN")),
         ("me/closed", {}, (2, "for a private one set HF_TOKEN")),
         ("me/closed", OWN, (0, "")),
-        ("me/net model.revision=v9", {}, (2, "model.revision=v9")),
+        ("me/net model.revision=v9", {}, (2, "model.revision is 'v9'; allowed: a commit, branch or tag of me/net")),
         ("me/bare", {}, (4, "model.name=me/bare has no model.safetensors")),
     ],
     ids=["missing", "401", "token", "revision", "pickle"],
