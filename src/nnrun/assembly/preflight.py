@@ -116,7 +116,7 @@ def check_job(composed: Composed) -> Job:
         device = choose_device(device_name)
         rank = this_rank()
         if rank.size > 1 and is_gpu(device) and ":" not in device_name:
-            device = choose_device(f"{device.type}:{rank.local_index}")
+            device = choose_device(f"{device.type}:{rank.device_index}")
         precision = choose_precision(precision_name, device)
         check_capture(composed, trainer.cuda_graph, device)
     except NnrunError as error:

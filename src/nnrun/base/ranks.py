@@ -17,11 +17,18 @@ class Rank:
     url: str = ""
     # The process of ours that started it; None if another program did.
     launcher: int | None = None
+    # Whether the program that started it shows it no GPU but its own.
+    sees_own_device: bool = False
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes the run directory and prints."""
         return self.index == 0
+
+    @property
+    def device_index(self) -> int:
+        """The number of its GPU, among those that it sees."""
+        return 0 if self.sees_own_device else self.local_index
 
 
 _HERE = [Rank()]

@@ -154,7 +154,10 @@ class SlurmLauncher:
         return job.exchange.read("begun") is not None
 
     def _is_in_queue(self, slurm: str) -> bool:
-        return self._queue.refresh() and self._queue.is_live(slurm)
+        """Return whether a job waits or runs; raise ResourceError where Slurm does not say: it would run twice."""
+        if not self._queue.refresh():
+            raise ResourceError(f"Slurm does not say whether its job {slurm} still runs; try again when squeue answers")
+        return self._queue.is_live(slurm)
 
     def _submit(self) -> None:
         """Submit the jobs that were started since, as one array; if the controller is busy, later."""

@@ -109,6 +109,21 @@ def test_a_controller_that_does_not_answer_ends_no_job(slurm: Path, monkeypatch:
     assert launcher.wait(0) == launcher.wait(0) == []
 
 
+def test_a_job_that_may_still_run_is_not_submitted_twice(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = a_launcher(["7"], monkeypatch)
+    first.start(Order(0, ["model=mlp"], Path("s/0")))
+    first.wait(0)
+    answer = (slurm / "bin" / "squeue").read_text()
+    (slurm / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    again = a_launcher(["8"], monkeypatch)
+    with pytest.raises(ResourceError, match="Slurm does not say whether its job 7 still runs"):
+        again.start(Order(0, ["model=mlp"], Path("s/0")))
+    (slurm / "bin" / "squeue").write_text(answer)
+    (slurm / "squeue.says").write_text("7|RUNNING|None\n")
+    again.start(Order(0, ["model=mlp"], Path("s/0")))
+    assert again.number_of(0) == "7"
+
+
 def test_jobs_are_stopped_by_a_file_and_those_that_wait_by_slurm(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launcher = a_launcher(["7_0", "7_1"], monkeypatch)
     for number in (0, 1):

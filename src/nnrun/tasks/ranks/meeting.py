@@ -42,7 +42,8 @@ class Meeting:
             # The ranks of one machine need no other network, which may be missing or guarded.
             if self._rank.local_size == self._rank.size:
                 os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "lo0")
-            self._store = next(rendezvous(self._rank.url, self._rank.index, self._rank.size))[0]
+            with self._reaching():
+                self._store = next(rendezvous(self._rank.url, self._rank.index, self._rank.size))[0]
             if self._rank.is_first:
                 self._undoing = at_the_end(partial(self._store.set, _READY, _NO))
 
@@ -54,10 +55,24 @@ class Meeting:
             forget(self._undoing)
             self._store.set(_READY, _YES)
             return
-        while not self._store.check([_READY]):
-            time.sleep(_LOOK_SECONDS)
-        if self._store.get(_READY) != _YES.encode():
+        with self._reaching():
+            while not self._store.check([_READY]):
+                time.sleep(_LOOK_SECONDS)
+            said = self._store.get(_READY)
+        if said != _YES.encode():
             raise ResourceError("the first process ended before it trained")
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Raise ResourceError where the others cannot be reached in the block: one never came, or is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            why = str(error).partition("\n")[0]
+            raise ResourceError(
+                f"rank {self._rank.index} does not reach the other processes of this training ({why}): one did not "
+                f"start, or has ended; find out why, {AGAIN}"
+            ) from error
 
     @contextmanager
     def held(self, job: Job) -> Iterator[World]:

@@ -122,7 +122,9 @@ def rank_given(environment: Mapping[str, str], devices: object) -> Rank | None:
     port = _FIRST_PORT + (numbers[0] * 31 + numbers[1]) % _NUM_PORTS
     on_each = environment.get("SLURM_STEP_TASKS_PER_NODE") or str(size)
     node = int(environment.get("SLURM_NODEID") or 0)
-    return Rank(index, size, local, tasks_on(on_each)[node], f"tcp://{host}:{port}")
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    own = visible != "" and "," not in visible
+    return Rank(index, size, local, tasks_on(on_each)[node], f"tcp://{host}:{port}", sees_own_device=own)
 
 
 def first_host(nodes: str) -> str:

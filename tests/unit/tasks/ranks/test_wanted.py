@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch.distributed as dist
 
-from nnrun.base.ranks import Rank
+from nnrun.base.errors import ResourceError
+from nnrun.base.ranks import Rank, become_rank
+from nnrun.tasks.ranks.meeting import Meeting
 from nnrun.tasks.ranks.wanted import first_host, rank_given, tasks_on
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -51,6 +56,32 @@ def test_a_rank_is_recognised_by_its_environment(
     environment: Mapping[str, str], devices: object, expected: Rank | None
 ) -> None:
     assert rank_given(environment, devices) == expected
+
+
+@pytest.mark.parametrize(("visible", "number"), [("", 1), ("0,1", 1), ("3", 0)])
+def test_srun_may_show_each_process_its_own_gpu_alone(visible: str, number: int) -> None:
+    rank = rank_given(SRUN | {"CUDA_VISIBLE_DEVICES": visible}, "auto")
+    assert rank is not None
+    assert (rank.local_index, rank.device_index) == (1, number)
+
+
+def test_a_first_process_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under srun or torchrun nobody else tells the others: what held the place where they meet is gone."""
+    become_rank(Rank(1, 2, 1, 2, f"file://{tmp_path}/place"))
+    try:
+        meeting = Meeting()
+        monkeypatch.setattr(meeting, "_store", SimpleNamespace(check=failing))
+        with pytest.raises(ResourceError, match=r"rank 1 does not reach .* \(Connection reset\): one did not start"):
+            meeting.begin()
+        monkeypatch.setattr("torch.distributed.rendezvous", failing)
+        with pytest.raises(ResourceError, match="rank 1 does not reach the other processes"):
+            Meeting()
+    finally:
+        become_rank(Rank())
+
+
+def failing(*_: object) -> bool:
+    raise dist.DistNetworkError("Connection reset\nand a trace")
 
 
 @pytest.mark.parametrize(
