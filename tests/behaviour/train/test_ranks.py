@@ -401,6 +401,45 @@ def test_an_error_of_one_rank_ends_all_and_is_said_once(tmp_path: Path, hidden: 
     assert sum(line.startswith("nnrun: ") and says in line for line in done.stderr.splitlines()) == 1
 
 
+# One rank is stopped at a step, as one whose machine hangs; the other then waits for a second, not for ten minutes.
+HANGS = """\
+import os, signal
+from datetime import timedelta
+from math import prod
+from pathlib import Path
+from torch import distributed, nn
+from nnrun.base.ranks import this_rank
+
+class MyNet(nn.Sequential):
+    def __init__(self, in_shape, num_classes, hidden=16):
+        super().__init__(nn.Flatten(), nn.Linear(prod(in_shape), num_classes))
+        self.steps = 0
+
+    def forward(self, inputs):
+        self.steps += self.training
+        if self.steps == 8:
+            Path(f"{this_rank().index}.pid").write_text(str(os.getpid()))
+            if this_rank().index == 1:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=1), distributed.group.WORLD)
+        return super().forward(inputs)
+"""
+
+
+def test_a_rank_that_does_not_answer_in_time_ends_the_run_and_is_ended(tmp_path: Path) -> None:
+    write_files(tmp_path, OWN | {"mynet.py": HANGS})
+    words = (*RUN, "model=mynet", "trainer.devices=2", "trainer.checkpoint_every_steps=2", "hydra.run.dir=run")
+    done = nnrun(words, tmp_path)
+    assert done.returncode == 5, done.stderr
+    assert "rank 0 waited in vain for another process, which hangs or was stopped: find out why, then resume" in (
+        done.stderr
+    )
+    assert done.stderr.count("nnrun: ") == 1
+    assert status_of(tmp_path / "run")["state"] == "failed"
+    pids = [int((tmp_path / f"{rank}.pid").read_text()) for rank in (0, 1)]
+    assert not any(map(is_alive, pids))
+
+
 REFUSED = {
     "a batch smaller than the ranks": (("data.batch_size=3", "trainer.devices=4"), "use data.batch_size=4 or more"),
     "a budget": (("trainer.max_minutes=1", "trainer.devices=2"), "use trainer.max_steps"),

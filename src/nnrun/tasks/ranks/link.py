@@ -100,10 +100,10 @@ def tell(message: Opened | Left | Ended) -> None:
         link.send(message)
 
 
-def news_of_others() -> Ended | None:
-    """Return how another rank ended, now that it can no longer be reached; None if nobody knows."""
+def news_of_others(*, waits: bool = True) -> Ended | None:
+    """Return how another rank ended, now that it can no longer be reached; None if nobody knows (yet)."""
     for link in _LINK:
-        if link.poll(_ANSWER_SECONDS):
+        if link.poll(_ANSWER_SECONDS if waits else 0):
             news = link.recv()
             assert isinstance(news, Ended)
             return news

@@ -27,6 +27,9 @@ from nnrun.tasks.session import Session
 # The key by which the first rank says that its data is open, or that it never will be.
 _READY, _YES, _NO = "ready", "yes", "no"
 _LOOK_SECONDS = 0.02
+# What gloo says of a rank that is there and does not answer.
+_LATE = "Timed out waiting"
+_AND_AGAIN = f"find out why, {AGAIN}"
 
 
 class Meeting:
@@ -99,11 +102,15 @@ class Meeting:
 
     def _why(self, error: Exception) -> BaseException:
         """Return the error of the rank that can no longer be reached."""
-        if news := news_of_others():
+        is_late = _LATE in str(error)
+        if news := news_of_others(waits=not is_late):
             return news.error()
         if isinstance(error, NnrunError):
             return error
-        return ResourceError(f"rank {self._rank.index} lost the other processes of this training ({error}); {AGAIN}")
+        who = f"rank {self._rank.index}"
+        if is_late:
+            return ResourceError(f"{who} waited in vain for another process, which hangs or was stopped: {_AND_AGAIN}")
+        return ResourceError(f"{who} lost the other processes of this training ({error}): {_AND_AGAIN}")
 
 
 def backend_for(job: Job) -> str:
