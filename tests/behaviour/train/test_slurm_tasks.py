@@ -151,13 +151,14 @@ def test_a_run_that_is_left_goes_on_and_is_ended_by_scancel_saved(node: OneNode,
     assert process.returncode == 130
     assert err.startswith(f"nnrun: job {job} goes on; follow it with: nnrun launch=slurm resume=left\n")
     with command(folder, "launch=slurm", "resume=left") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"following Slurm's job {job}, left\n"
         seen = rows_of(run)
         until(lambda: rows_of(run) != seen, "it does not go on")
         node.asked("scancel", job)
-        out, err = process.communicate(timeout=_SECONDS)
+        _, err = process.communicate(timeout=_SECONDS)
     assert process.returncode == 143, err
     assert "checkpoint saved; resume with: nnrun resume=" in err
-    assert out.startswith(f"following Slurm's job {job}, left\n")
     assert read(run / "status.json")["state"] == "interrupted"
 
 
