@@ -187,7 +187,7 @@ class SweepSettings:
 
 @dataclass(frozen=True)
 class LaunchSettings:
-    """Where the jobs of a sweep run; a launcher's own settings are in its option."""
+    """Where a run or the jobs of a sweep run; a launcher's own settings are in its option."""
 
     place: str
 
