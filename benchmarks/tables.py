@@ -139,6 +139,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--inner", action="store_true", help="leave the test parts alone, as when choosing defaults")
     parser.add_argument("--words", nargs="*", default=[], help="further words for nnrun")
     parser.add_argument("--json", type=Path, help="keep each score in this file, and measure only those not in it")
+    parser.add_argument("--measured", action="store_true", help="measure nothing: show the seeds that --json has whole")
     parser.add_argument("--write", action="store_true", help="write docs/tables.md too")
     options = parser.parse_args(arguments)
     if options.write and (options.inner or options.words):
@@ -152,6 +153,11 @@ def main(arguments: list[str]) -> int:
     ]
     os.environ["OMP_NUM_THREADS"] = "1"
     kept = json.loads(options.json.read_text(encoding="utf-8")) if options.json and options.json.exists() else {}
+    if options.measured:
+        whole = {(of, seed) for of in tables for seed in range(options.seeds)}
+        whole -= {(task.table, task.seed) for task in tasks if repr(task) not in kept}
+        tables = [of for of in tables if any(of == name for name, _ in whole)]
+        tasks = [task for task in tasks if (task.table, task.seed) in whole]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for task, result in pool.imap_unordered(measured, [task for task in tasks if repr(task) not in kept]):
             say(f"seed {task.seed}, {task.table}, {task.name}: {result.score:.4f}, {result.seconds:.1f} s")
@@ -163,6 +169,9 @@ def main(arguments: list[str]) -> int:
         found.setdefault((task.name, task.table), []).append(Result(*kept[repr(task)]))
     left_out = [of.name for of in TABLES if of.name not in tables]
     more = f" Not measured this time: {', '.join(left_out)}." if left_out else ""
+    num_seeds = {of: len(found[names[0], of]) for of in tables}
+    fewer = [of for of in tables if num_seeds[of] < options.seeds]
+    more = f" Over fewer: {', '.join(f'{of} ({num_seeds[of]})' for of in fewer)}.{more}" if fewer else more
     below = f"Means over {options.seeds} splits and seeds.{more} {machine()}. {SECONDS}"
     text = f"{text_of(found, names, tables)}\n\n{below}\n"
     print(text)

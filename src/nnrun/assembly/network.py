@@ -152,6 +152,12 @@ def _check_shape(network: nn.Module, preprocessing: Preprocessing, trained_on: A
         ) from error
 
 
+def read_by(network: nn.Module, preprocessing: Preprocessing) -> Preprocessing:
+    """Return a preprocessing that makes the inputs which a network reads, if it says which, without the others."""
+    names, reading = getattr(network, "reads_inputs", None), getattr(preprocessing, "reading", None)
+    return preprocessing if names is None or reading is None else reading(names)
+
+
 def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll: Callable[[], None]) -> Measured:
     """Evaluate a trained network on the test split, and on the validation split unless that is known.
 
@@ -167,8 +173,10 @@ def measure(job: Job, trained: Trained, data: Opened, objective: Objective, poll
     details: dict[str, dict[str, Any]] = {}
     kept = KeptOutputs()
 
+    preprocessing = read_by(network, trained.preprocessing)
+
     def evaluated(split: Split, keeping: KeptOutputs | None) -> Sums:
-        batches = SplitBatches(samples_at(split, layout), trained.preprocessing, job.settings.data.eval_batch_size)
+        batches = SplitBatches(samples_at(split, layout), preprocessing, job.settings.data.eval_batch_size)
         with watching_head(job, objective, network, data.targets):
             return evaluate(network, objective, batches, poll, keeping)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from nnrun.assembly.capture import wants_capture
 from nnrun.assembly.data.opened import Opened
 from nnrun.assembly.instantiate import build, notes_on_network
 from nnrun.assembly.job import Job
-from nnrun.assembly.network import to_device
+from nnrun.assembly.network import read_by, to_device
 from nnrun.assembly.objective import counts_for_loss
 from nnrun.assembly.recomputation import recompute, wanted_recompute
 from nnrun.assembly.sharding import choose_strategy, layers_to_gather
@@ -111,7 +111,8 @@ def make_training(job: Job, data: Opened, objective: Objective, world: World | N
         notes.append(load_pretrained(transfer, job.pretrained, tree["model"], network, data.targets))
     residency = choose_residency(settings.data.residency, data.num_bytes, job.device)
     layout = Layout(job.device, channels_last, residency, settings.data.num_workers, world)
-    train, valid = _batches(data, settings, layout, make_augmenter(tree["augment"], settings.seed, job.device))
+    read = replace(data, preprocessing=read_by(network, data.preprocessing))
+    train, valid = _batches(read, settings, layout, make_augmenter(tree["augment"], settings.seed, job.device))
     plan = make_plan(trainer, train.num_batches, is_validated=valid is not None)
     steps_per_epoch = -(-train.num_batches // trainer.accumulate)
     if idle := of_steps(job.composed.typed, tree, steps_per_epoch, plan.total_steps):

@@ -101,6 +101,16 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, list) and all(item is None or is_integer(item) or _is_shape(item) for item in value)
 
 
+def titles_in(setting: Any) -> list[str]:
+    """Return the titles of columns that a setting names: one, several, or the keys of a mapping."""
+    return (
+        list(map(str, setting)) if isinstance(setting, list | dict) else [setting] if isinstance(setting, str) else []
+    )
+
+
+# What a column of a table can be set to; the last three kinds are not read by a network.
+KINDS_OF_COLUMNS = ("number", "category", "boolean", "date", "id", "text", "part")
+
 RANGES: dict[str, Range] = {
     "seed": whole(0, 2**63 - 1),
     "data.root": Range(lambda v: isinstance(v, str) and v != "", "the path of a folder"),
@@ -125,6 +135,14 @@ RANGES: dict[str, Range] = {
     "data.labels": Range(
         lambda v: not isinstance(v, dict) or ("train" in v and set(v) <= {"train", "valid", "test"}),
         "a file, or one for each split as {train: FILE, valid: FILE, test: FILE}, of which train is required",
+    ),
+    "data.columns": Range(
+        lambda v: v is None or (isinstance(v, dict) and set(map(str, v.values())) <= {*KINDS_OF_COLUMNS}),
+        f"titles with kinds, as in {{age: number, zip: category}}, or null; kinds are {', '.join(KINDS_OF_COLUMNS)}",
+    ),
+    "data.target": Range(
+        lambda v: v is None or len(set(titles_in(v))) == len(titles_in(v)),
+        "the title of a column, or a list of titles, each once, or null",
     ),
     "data.max_length": whole(1, null=True),
     "tokenizer.vocab_size": whole(2),

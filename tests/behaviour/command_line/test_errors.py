@@ -21,6 +21,7 @@ def own(yaml: str, name: str = "conf/model/mynet.yaml") -> dict[str, str]:
 
 
 # Names, types, ranges and clashes: all found without torch.
+TABLE = ("data=table", "data.root=t.csv", "data.target=y")
 TIER_ONE: dict[str, Row] = {
     # names
     "misspelt key": Row(["optimizer.lrr=0.1"], 2, ["optimizer.lrr is not a setting; did you mean 'optimizer.lr'?"]),
@@ -176,6 +177,27 @@ TIER_ONE: dict[str, Row] = {
     "image_size 0": Row(["data=folder", "data.image_size=0"], 2, ["data.image_size is 0; allowed", "[height, width]"]),
     "channels 2": Row(["data=folder", "data.channels=2"], 2, ["data.channels is 2; allowed: 1, 3 or null"]),
     "on_bad": Row(["data=folder", "data.on_bad=ignore"], 2, ["data.on_bad is 'ignore'; allowed: error, skip"]),
+    "no kind of column": Row(
+        [*TABLE, "data.columns={a: numbr}"],
+        2,
+        ["data.columns is {'a': 'numbr'}; allowed: titles with kinds", "boolean"],
+    ),
+    "a column named twice": Row(
+        [*TABLE, "data.columns={a: number}", "data.drop=[a, y]"],
+        2,
+        ["has no effect on a column that data.drop=['a', 'y'] leaves out", "and data.target=y name the same column"],
+    ),
+    "the group is set too": Row(
+        [*TABLE, "data.columns={g: category}", "data.group=g"],
+        2,
+        ["data.columns={'g': 'category'} has no effect on the column of data.group=g, which is left out; remove it"],
+    ),
+    "the target twice": Row([*TABLE, "data.target=[y, y]"], 2, ["data.target is ['y', 'y']; allowed", "each once"]),
+    "the text is the target": Row(
+        ["data=text", "data.root=t.csv", "data.text=y", "data.target=[x, y]"],
+        2,
+        ["data.text=y and data.target=['x', 'y'] name the same column"],
+    ),
     "what the data does not take": Row(
         ["data.image_size=32", "data.on_bad=skip"],
         2,

@@ -137,8 +137,8 @@ def test_a_run_a_resume_and_an_evaluation_draw_the_same_parts(place: Path, capsy
         (["data=folder", "data.root=AT/pics", "data.group=patient"], 3, "is not a column: the classes are folders"),
         (
             ["data=folder", "data.root=AT/pics", "data.labels=AT/pics/visits.csv", "data.time=day"],
-            3,
-            "it has patient, date",
+            2,
+            "data.time names day, which is not a column of .*; it has patient, date",
         ),
         (["data=folder", "data.root=AT/pics", "data.group=p("], 2, "is not a regular expression"),
         (["ckpt=AT/whole", "data.group=null"], 2, "its run used data.group=patient"),

@@ -126,8 +126,8 @@ def test_the_newest_texts_are_the_test(place: Path, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["data.root=p.parquet", "data.group=autor"], 3, "data.group=autor is not a column of"),
-        (["data.root=p.parquet", "data.text=vector"], 3, "data.text=vector is not a column of"),
+        (["data.root=p.parquet", "data.group=autor"], 2, "data.group names autor, which is not a column of"),
+        (["data.root=p.parquet", "data.text=vector"], 2, "data.text names vector, which is not a column of"),
         (["data.root=files", "data.group=author"], 3, "give a pattern of their names with one group in parentheses"),
         (["data.root=p.parquet", "data.time=text"], 3, "row 1: .* is not a date"),
         (["data.root=away"], 3, "data-00001-of-00002.arrow is missing: state.json lists it"),

@@ -144,6 +144,10 @@ def _of_the_same_source(past: _Past, settings: DataSettings) -> Opened:
     if _moves(settings):
         data = _without_valid(data, "it would be redrawn from the samples the run was trained on")
     if past.seen is not None and data.test_is_drawn and _share_there(past.seen, data) < _MIN_SHARE:
+        if why := data.findings.facts.get("unrecognizable"):
+            raise DataError(
+                f"the data has changed since {past.path} was trained: {why}; add what it lacks, or {_WAY_OUT}"
+            )
         raise DataError(
             f"the data has changed since {past.path} was trained: it has {_share_there(past.seen, data):.0%} of the "
             "samples that the network was trained on; the others were replaced or are decoded differently, so the "

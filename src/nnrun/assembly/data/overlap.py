@@ -13,7 +13,15 @@ def note_on_data(job: Job, data: Opened) -> str | None:
     saved = job.composed.evaluated
     if not isinstance(saved, SavedRun) or saved.data_fingerprint == data.fingerprint:
         return None
-    return f"the data is not that of {saved.path}: its fingerprint differs"
+    is_said = "unrecognizable" in data.findings.facts
+    return f"the data is not that of {saved.path}" + ("" if is_said else f": {how_it_differs(saved, data)}")
+
+
+def how_it_differs(saved: SavedRun, data: Opened) -> str:
+    """Return what is known of how data that is not that of a run differs from it."""
+    difference_from = getattr(data.preprocessing, "difference_from", None)
+    told = data.findings.facts.get("unrecognizable") or (difference_from and difference_from(saved.preprocessing))
+    return str(told or "its fingerprint differs")
 
 
 def is_read_otherwise(saved: SavedRun, job: Job) -> bool:

@@ -186,7 +186,7 @@ def _of_lists(root: Path, paths: Paths, settings: LabelSettings, known: Targets 
     if not root.is_dir():
         raise DataError(f"data.root={shown(root)} is not a folder; name the folder of the paths in {called}")
     table = read_labels(paths, {same_name(title) for title in settings.keys.titles.values()})
-    roles = roles_of(table, settings.target, settings.keys)
+    roles = roles_of(table, settings.target, settings.keys, is_evaluation=known is not None)
     listed = list_rows(root, table, roles, skips=settings.on_bad == "skip")
     if known is None and not listed.parts.keys() & {"train", "all"}:
         raise DataError(f"{called} lists no training samples, only {' and '.join(listed.parts)}")

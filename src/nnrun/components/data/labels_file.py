@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from nnrun.base.errors import DataError, did_you_mean
+from nnrun.base.errors import DataError
 from nnrun.base.files import state_of
 from nnrun.base.paths import shown
 from nnrun.base.shown import counted
@@ -18,6 +18,7 @@ from nnrun.components.data.label_lists import PART_TITLE
 from nnrun.components.data.layout import part_and_rest, same_name
 from nnrun.components.data.listed_images import ListedImages, NoSuchImage
 from nnrun.components.data.listing import PART_NAMES, LabelledFile
+from nnrun.components.data.named_columns import refuse_lacking
 from nnrun.components.data.opened_images import reading
 from nnrun.components.data.order import path_key
 from nnrun.components.data.split_columns import KeySettings, is_pattern
@@ -57,7 +58,9 @@ class Listed:
         return "\n".join(f"{part}/{file.name}\0{file.state}" for part, files in self.parts.items() for file in files)
 
 
-def roles_of(table: Table, wanted: str | Sequence[str] | None, keys: KeySettings) -> Roles:
+def roles_of(
+    table: Table, wanted: str | Sequence[str] | None, keys: KeySettings, *, is_evaluation: bool = False
+) -> Roles:
     """Return the roles of a table's columns; the targets are the `wanted` ones, or else all others.
 
     The file is in the column `file`, or else where `_column_of_files` finds it.
@@ -67,37 +70,18 @@ def roles_of(table: Table, wanted: str | Sequence[str] | None, keys: KeySettings
     first = shown(table.titles[file])
     part = low.index(PART_TITLE) if PART_TITLE in low else None
     others = {title: column for column, title in enumerate(table.titles) if title and column not in (file, part)}
-    places = _columns_of_keys(table, others, keys)
+    named = {f"data.{key}": of for key, of in keys.titles.items() if same_name(of) in others or not is_pattern(of)}
+    refuse_lacking({"data.target": wanted, **named}, list(others), name, is_evaluation=is_evaluation)
+    places = {key: others[same_name(of)] for key, of in keys.titles.items() if same_name(of) in others}
     if wanted is None:
         others = {title: column for title, column in others.items() if column not in places.values()}
     if wanted is not None:
         asked = [same_name(title) for title in ([wanted] if isinstance(wanted, str) else wanted)]
-        for title in asked:
-            if title not in others:
-                raise _no_column("data.target", title, name, others)
         others = {title: others[title] for title in asked}
     if not others:
         lacks = f"{name} has no column besides {first}" if wanted is None else "data.target=[] names no column"
         raise DataError(f"{lacks}: there is no target to learn")
     return Roles(file, part, tuple(others.values()), places)
-
-
-def _columns_of_keys(table: Table, columns: Mapping[str, int], keys: KeySettings) -> dict[str, int]:
-    """Return the columns of the group and the time, by setting; none for a pattern of the file names."""
-    found = {}
-    for key, setting in keys.titles.items():
-        title = same_name(setting)
-        if title in columns:
-            found[key] = columns[title]
-        elif not is_pattern(setting):
-            raise _no_column(f"data.{key}", title, shown(table.path), columns)
-    return found
-
-
-def _no_column(key: str, title: str, name: str, columns: Mapping[str, int]) -> DataError:
-    """Return the error for a setting that names no column."""
-    hint = did_you_mean(title, list(columns)) or f"it has {few([shown(other) for other in columns])}"
-    return DataError(f"{key}={shown(title)} is not a column of {name}; {hint}")
 
 
 def _column_of_files(table: Table) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nnrun.config.conflicts import Conflict
-from nnrun.config.ranges import POSITIVE, Range, number, one_of, several, whole
+from nnrun.config.ranges import POSITIVE, Range, number, one_of, several, titles_in, whole
 
 # Data sets whose samples are always pixels.
 OF_PIXELS = ("nnrun.components.data.folder.Folder", "nnrun.components.data.torchvision_sets.TorchvisionDataset")
@@ -15,6 +16,10 @@ OF_PIXELS = ("nnrun.components.data.folder.Folder", "nnrun.components.data.torch
 def _in_0_to_1(numbers: Sequence[float]) -> bool:
     """Return whether numbers can be a mean or a deviation of pixels in 0..1."""
     return all(0 <= number <= 1 for number in numbers)
+
+
+def _share_a_title(one: Any, other: Any) -> bool:
+    return not set(titles_in(one)).isdisjoint(titles_in(other))
 
 
 RANGES = {
@@ -29,6 +34,24 @@ RANGES = {
 }
 
 CONFLICTS = (
+    *(
+        Conflict(
+            (key, "data.target"),
+            _share_a_title,
+            f"{key}={{}} and data.target={{}} name the same column; what is learned is no input",
+        )
+        for key in ("data.columns", "data.drop", "data.text", "data.group")
+    ),
+    Conflict(
+        ("data.columns", "data.drop"),
+        _share_a_title,
+        "data.columns={} has no effect on a column that data.drop={} leaves out; name each in one of them",
+    ),
+    Conflict(
+        ("data.columns", "data.group"),
+        lambda columns, group: isinstance(columns, Mapping) and columns.get(group, "id") != "id",
+        "data.columns={} has no effect on the column of data.group={}, which is left out; remove it",
+    ),
     # A run that is resumed, repeated or evaluated keeps its mean.
     Conflict(
         ("data.dataset.mean", "data.dataset._target_", "ckpt", "resume", "repeat"),

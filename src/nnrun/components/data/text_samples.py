@@ -22,6 +22,7 @@ from nnrun.components.data.hub_sets import (
 )
 from nnrun.components.data.label_lists import PART_TITLE
 from nnrun.components.data.listing import PART_NAMES
+from nnrun.components.data.named_columns import refuse_lacking
 from nnrun.components.data.opened_images import reading
 from nnrun.components.data.rows_learned import AskedOfRows, learned_of_rows, target_columns
 from nnrun.components.data.text_files import (
@@ -96,6 +97,9 @@ def _by_split(root: Path, files: Sequence[Path], known: Targets | None) -> list[
 def _of_rows(files: Sequence[tuple[str, Rows]], asked: Asked, known: Targets | None) -> TextSamples:
     """Return the texts in the columns of files."""
     first = files[0][1]
+    named = {"data.text": asked.text, "data.target": asked.target}
+    named |= {f"data.{key}": title for key, title in asked.keys.titles.items()}
+    refuse_lacking(named, first.titles, shown(first.path), is_evaluation=known is not None)
     title = first.titles[_text_column(first, asked)]
     asked_of = AskedOfRows(asked.target, asked.targets, asked.class_order, asked.keys)
     found = learned_of_rows(files, target_columns(first, [title], asked_of, known, "the text"), asked_of, known)

@@ -18,6 +18,7 @@ class LinearModel(nn.Module):
     without making these.
     """
 
+    reads_inputs = ("numbers", "categories")
     starts: Tensor
 
     def __init__(self, table: Mapping[str, Any], num_outputs: int) -> None:

@@ -25,6 +25,9 @@ class MLP(nn.Module):
     numbers and one-hot categories.
     """
 
+    # Of the inputs that the rows of a table have.
+    reads_inputs = ("numbers", "categories")
+
     def __init__(
         self,
         in_shape: Sequence[int],

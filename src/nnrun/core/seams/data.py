@@ -27,7 +27,9 @@ class Preprocessing(Protocol):
     It may also have `beside()`: plain values, or the text of a file, that callers need to make raw samples of what they
     have, by the name of the file, which is written into the run's directory and beside each artifact. And it may have
     `input_columns()`: the parts of raw samples that callers know by name, as `InputColumn`s (seams/columns.py), whose
-    effect on the predictions is measured.
+    effect on the predictions is measured; and `difference_from(plain)`: in words, what was in the data of a saved one
+    and is not in its own, and the other way round, empty if nothing that it knows. Of a network with an attribute
+    `reads_inputs`, the names of the inputs that it takes, `reading(names)` returns one that may leave out the others.
     """
 
     def __call__(self, raw: Tree) -> Tree:

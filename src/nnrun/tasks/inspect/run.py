@@ -66,6 +66,8 @@ def inspect(composed: Composed, words: Sequence[str], directory: Path | None = N
         if fault is not None:
             write_json(session.out.path / "inspect.json", {"ok": False, "data": described.to_json()}, SCHEMA)
             raise fault
+        if _prepares_otherwise(job, data):
+            data = _as_trained(job)
         job = fit_to_data(job, data, session)
         rows = rows_of(job, data, session)
         trained = load_trained(job, data, job.composed.evaluated) if job.composed.evaluated else None
@@ -108,6 +110,12 @@ def open_with_faults(job: Job) -> tuple[Opened, DataError | None]:
             return open_data(replace(settings, dataset=dataset), checks_batch=False), error
         except DataError:
             raise error from None
+
+
+def _prepares_otherwise(job: Job, data: Opened) -> bool:
+    """Return whether data is prepared by what it shows itself, such as its own categories, not as in the training."""
+    saved = job.composed.evaluated
+    return isinstance(saved, SavedNetwork) and data.preprocessing.to_plain() != saved.preprocessing
 
 
 def _as_trained(job: Job) -> Opened:

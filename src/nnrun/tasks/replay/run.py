@@ -11,6 +11,7 @@ from typing import Any
 
 from nnrun.assembly.data.evaluation_data import open_for
 from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.data.overlap import how_it_differs
 from nnrun.assembly.initial_weights import start_from, take_up
 from nnrun.assembly.job import Job
 from nnrun.assembly.objective import make_objective
@@ -72,7 +73,7 @@ def replay(composed: Composed, words: Sequence[str], directory: Path | None = No
         job = fit_to_data(job, data, session)
         if data.fingerprint != saved.data_fingerprint:
             raise DataError(
-                f"the data is not the same as in {saved.run} (its fingerprint differs), so its steps cannot be "
+                f"the data is not the same as in {saved.run} ({how_it_differs(saved, data)}), so its steps cannot be "
                 "repeated; set data.root= to the folder with that data"
             )
         if (size := saved.config["trainer"].get("devices", 1)) > 1:

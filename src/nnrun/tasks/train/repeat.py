@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.data.overlap import how_it_differs
 from nnrun.assembly.job import Job
 from nnrun.base.errors import DataError
 from nnrun.base.files import read_record
@@ -72,7 +73,7 @@ def begin_again(job: Job, saved: SavedRun, data: Opened, session: Session) -> Re
             f"has {plain_shapes(data.in_shape)} with {data.targets}: it cannot be repeated on this data"
         )
     is_same = data.fingerprint == saved.data_fingerprint
-    known = [] if is_same else ["the data has changed (its fingerprint differs)"]
+    known = [] if is_same else [f"the data has changed ({how_it_differs(saved, data)})"]
     again = Repetition(saved.run, [line for _, line in changes(job, saved)], _environment_of(saved.run, job), known)
     for line in again.differs:
         session.console.note(f"unlike {saved.run}: {line}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.assembly.data.opened import Opened
+from nnrun.assembly.data.overlap import how_it_differs
 from nnrun.assembly.job import Job
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.base.files import read_json, read_record
@@ -147,7 +148,7 @@ def check_data(job: Job, saved: SavedRun, data: Opened, session: Session) -> Non
     """Raise DataError if the data differs from that of the resumed run; say where the run resumes."""
     if data.fingerprint != saved.data_fingerprint:
         raise DataError(
-            f"the data is not the same as when {saved.run} was interrupted (its fingerprint differs); "
+            f"the data is not the same as when {saved.run} was interrupted ({how_it_differs(saved, data)}); "
             "set data.root= to the folder with that data"
         )
     at = saved.progress

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnrun.base.errors import DataError
+from nnrun.base.errors import ConfigError, DataError
 from nnrun.base.targets import Targets
 from nnrun.components.data import readable
 from nnrun.components.data.csv_table import read_table
@@ -114,11 +114,14 @@ def test_columns_are_chosen(root: Path) -> None:
     assert load(root, target=["size", "number"]).targets == Targets.values(["size", "number"])
     assert load(root, target=["kind"]).targets == Targets.classes("ab")
     for target, says in (
-        ("sise", "data.target=sise is not a column of .*labels.csv; did you mean 'size'"),
-        (["size", "weight"], "data.target=weight is not a column of .*labels.csv; it has number, kind, size"),
-        ("file", "data.target=file is not a column"),
+        ("sise", "data.target names sise, which is not a column of .*labels.csv; did you mean 'size'"),
+        (
+            ["size", "weight"],
+            "data.target names weight, which is not a column of .*labels.csv; it has number, kind, size",
+        ),
+        ("file", "data.target names file, which is not a column"),
     ):
-        with pytest.raises(DataError, match=says):
+        with pytest.raises(ConfigError, match=says):
             load(root, target=target)
     with pytest.raises(
         DataError,

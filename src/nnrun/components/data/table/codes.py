@@ -34,12 +34,15 @@ def beside(columns: Sequence[Column]) -> dict[str, Any]:
     """Return how the rows of a table are coded, as plain values: for each column its place in which tensor.
 
     `numbers` are float32, NaN where a cell is empty: a number as it is; of a date the days since 1970, the month, the
-    weekday (Monday is 1) and the hour, as the features say. `categories` are int64 codes.
+    weekday (Monday is 1) and the hour, as the features say; `written` is how the training's file writes them, such as
+    $1,234.5. `categories` are int64 codes.
     """
     found: list[dict[str, Any]] = []
     number = category = 0
     for column in columns:
-        about = {"name": column.name, "kind": column.kind}
+        about: dict[str, Any] = {"name": column.name, "kind": column.kind}
+        if column.written:
+            about["written"] = column.written
         if column.is_numeric:
             last = number + len(column.features)
             parts = [feature.name.removeprefix(column.name).removeprefix(".") or "value" for feature in column.features]

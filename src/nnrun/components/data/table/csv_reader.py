@@ -70,7 +70,7 @@ def blank_lines(path: Path, text: str, height: int) -> list[bool]:
 def csv_frame(path: Path, text: str, most_columns: int) -> tuple[pl.DataFrame, bool]:
     """Return the cells of a text file as text, and whether commas may be decimal.
 
-    Of a file with more than `most_columns` columns, it returns the columns alone.
+    Raises DataError where there are more than `most_columns` columns.
     """
     import polars as pl  # noqa: PLC0415 - only a run on a table pays for it
 
@@ -79,8 +79,7 @@ def csv_frame(path: Path, text: str, most_columns: int) -> tuple[pl.DataFrame, b
     told = FOR_EXCEL.match(text)
     delimiter = told[1] if told else _delimiter(path, text)
     titles = _titles(path, next(csv_rows(path, text))[1])
-    if len(titles) > most_columns:
-        return pl.DataFrame({title: [None] for title in titles}), False
+    check_width(path, len(titles), most_columns)
     rows = text[told.end() if told else 0 :].lstrip("\r\n ")
     try:
         frame = pl.read_csv(
@@ -94,6 +93,12 @@ def csv_frame(path: Path, text: str, most_columns: int) -> tuple[pl.DataFrame, b
     except pl.exceptions.PolarsError:
         frame = _cell_by_cell(path, text, titles)
     return frame, delimiter == ";"
+
+
+def check_width(path: Path, width: int, most_columns: int) -> None:
+    """Raise DataError where a table has too many columns: each takes time, also before its cells are looked at."""
+    if width > most_columns:
+        raise DataError(f"{shown(path)} has {width:,} columns; at most {most_columns:,} are read: remove some")
 
 
 def _delimiter(path: Path, text: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from nnrun.base.errors import DataError
+from nnrun.base.paths import shown
 from nnrun.base.shown import Table
 from nnrun.base.visible import few
 from nnrun.components.data.table.coding import learned
@@ -20,28 +22,43 @@ READ = ("number", "date", "boolean", "category")
 _BATCHES, _LEAST_BATCH, _MOST_BATCH = 32, 32, 1024
 
 
-def fit(
-    unlearned: TablePreprocessing,
-    cells: Mapping[str, Cells],
-    targets: Sequence[str],
-    num_bins: int,
-    splits: Mapping[str, Split],
-) -> Fitted:
+@dataclass(frozen=True)
+class ToLearn:
+    """What is known of a table before its training part is: its columns, their cells, and what settings say.
+
+    `time` is the column by which parts were held out, if any: it differs between them because of that.
+    """
+
+    columns: TablePreprocessing
+    cells: Mapping[str, Cells]
+    targets: Sequence[str]
+    num_bins: int
+    time: str | None
+
+
+def fit(given: ToLearn, splits: Mapping[str, Split]) -> Fitted:
     """Return the splits, coded by what their training part shows, and the preprocessing that was learned of it."""
-    found, kept, constant = learned(splits, unlearned.columns, num_bins)
+    cells = given.cells
+    found, kept, constant = learned(splits, given.columns.columns, given.num_bins)
     if not kept:
         raise DataError("no column to learn from is left: all that are read have the same value in each training row")
-    preprocessing = unlearned.with_columns(kept)
+    preprocessing = given.columns.with_columns(kept)
     left_out = {name: of.why or of.kind for name, of in cells.items() if of.kind not in (*READ, "part")}
     left_out |= dict.fromkeys(constant, "the same in each training row")
-    table = _described(kept, cells, left_out, targets)
+    table = _described(kept, cells, left_out, given.targets)
     facts = {
         "columns": {column.name: column.kind for column in kept},
         "left_out": left_out,
         "recommended_batch_size": batch_size_for(len(splits["train"])),
     }
     notes = [f"left out: {few([f'{name} ({why})' for name, why in left_out.items()], 8)}"] if left_out else []
-    more, told = described(kept, found)
+    notes += [
+        f"{shown(column.name)} has numbers with {cells[column.name].signs}, read as categories: write all of them in "
+        "one unit, with the same sign or none"
+        for column in kept
+        if cells[column.name].signs
+    ]
+    more, told = described(kept, found, given.time)
     findings = Findings((*notes, *told), facts=facts | more, tables=(table,))
     return Fitted(found, preprocessing, {"table": preprocessing.sizes}, findings)
 

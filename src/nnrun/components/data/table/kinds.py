@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from nnrun.components.data.layout import part_and_rest
 from nnrun.components.data.table.image_columns import IMAGES, is_of_images
+from nnrun.components.data.table.written_numbers import best_numbers, numbers_written, plain_numbers, sign_of
 
 if TYPE_CHECKING:
     import polars as pl
 
-# What a column can be set to with data.columns, beside what a network reads.
-LEFT_OUT = ("id", "text")
-SETTABLE = ("number", "category", "boolean", "date", "id", "text", "part")
 # Words for an empty cell, beside none.
 EMPTY = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
 TRUE, FALSE = ("true", "yes", "t", "y", "on"), ("false", "no", "f", "n", "off")
@@ -22,17 +20,6 @@ ID_TITLE = re.compile(
     r"(^|.*[_\W])(id|uuid|guid|index|key|rownames?|row)$|.*Id$|.*ID$|^Unnamed.*|^column_1$", re.DOTALL
 )
 _PART_TITLES = ("split", "part", "subset", "fold", "set")
-# How numbers are written besides plainly: the name, the pattern of each, and what is replaced.
-_WRITTEN = {
-    "1,234.5": (r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$|^[+-]?\d+(\.\d+)?$", ((",", ""),)),
-    "1.234,5": (r"^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$|^[+-]?\d+(,\d+)?$", ((".", ""), (",", "."))),
-    "1 234,5": (
-        r"^[+-]?\d{1,3}([ \u00a0\u202f']\d{3})*([.,]\d+)?$",
-        ((" ", ""), ("\u00a0", ""), ("\u202f", ""), ("'", ""), (",", ".")),
-    ),
-}
-# How a cell begins that is a number in one of these ways.
-_BEGINS_A_NUMBER = r"^[+-]?\d"
 # How dates are written, the most usual first.
 _DATES = (
     *("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%SZ"),
@@ -57,7 +44,7 @@ class Cells:
     """The cells of a column in the form of its kind, null where empty, and how they are written in text.
 
     Numbers are Float64, dates Datetime, others String. `wrong` is the first row whose cell does not fit, if any; `why`
-    says why a column is left out.
+    says why a column is left out, and `signs` which signs its numbers have where they do not all have the same.
     """
 
     kind: str
@@ -65,6 +52,7 @@ class Cells:
     written: str = ""
     wrong: int | None = None
     why: str = ""
+    signs: str = ""
 
 
 def cells_of(series: pl.Series, kind: str | None, *, has_decimal_commas: bool, written: str = "") -> Cells:
@@ -120,11 +108,9 @@ def _set_to(series: pl.Series, kind: str, has_decimal_commas: bool, written: str
     If all cells can be read as `written`, the way in which the training rows were, they are.
     """
     if kind == "number":
-        same = _numbers_written(series, written) if written else None
-        if same is not None and same.values.count() == series.count():
-            return same
-        best = _best_numbers(series, has_decimal_commas)
-        return Cells(kind, best.values, best.written, _first(best.values.is_null() & series.is_not_null()))
+        best = (numbers_written(series, written) if written else None) or best_numbers(series, has_decimal_commas)
+        wrong = _first(best.values.is_null() & series.is_not_null())
+        return Cells(kind, best.values, best.written, wrong, signs=best.signs)
     if kind == "date":
         ways = sorted(_DATES, key=lambda way: way != written)
         moments, written = max((_dates(series, way) for way in ways), key=lambda found: found[0].count())
@@ -143,7 +129,7 @@ def _shown_by(series: pl.Series, has_decimal_commas: bool) -> Cells:  # noqa: PL
     num = series.count()
     if not num:
         return Cells("empty", series, why="no cell is filled")
-    plain = _plain_numbers(series)
+    plain = plain_numbers(series)
     if plain.count() == num and not _are_whole(plain):  # as most columns are: the rest takes three times as long
         return Cells("number", plain)
     there = series.drop_nulls()
@@ -151,14 +137,17 @@ def _shown_by(series: pl.Series, has_decimal_commas: bool) -> Cells:  # noqa: PL
     if series.name.lower() in _PART_TITLES and distinct <= 3 and _are_parts(there):
         return Cells("part", series, why="names the part of each row")
     is_code = distinct > 1 and bool(there.str.contains(r"^0\d+$").any()) and there.str.len_chars().n_unique() == 1
-    best = _best_numbers(series, has_decimal_commas)
+    best = best_numbers(series, has_decimal_commas)
     share = best.values.count() / num
     if not is_code and share == 1:
-        if _are_whole(best.values) and _are_ids(series.name, best.values):
+        if not sign_of(best.written) and _are_whole(best.values) and _are_ids(series.name, best.values):
             return Cells("id", series, why="a number for each row")
-        return best
+        return Cells("number", best.values, best.written)
     if not is_code and share >= _MOSTLY and best.values.n_unique() > _LEAST_FOR_ID:
-        return Cells("number", best.values, best.written, _first(best.values.is_null() & series.is_not_null()))
+        wrong = _first(best.values.is_null() & series.is_not_null())
+        return Cells("number", best.values, best.written, wrong, signs=best.signs)
+    if best.signs:
+        return Cells("category", series, signs=best.signs)
     if distinct == 2 and (words := _booleans(series)) is not None:
         return Cells("boolean", words)
     for way in _DATES if bool(there.head(1).str.contains(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").all()) else ():
@@ -186,40 +175,10 @@ def _are_ids(title: str, values: pl.Series) -> bool:
     return is_counted or ID_TITLE.fullmatch(title) is not None
 
 
-def _plain_numbers(series: pl.Series) -> pl.Series:
-    """Return text as numbers, null where it is none."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    return series.cast(pl.Float64, strict=False).fill_nan(None)
-
-
 def _are_whole(values: pl.Series) -> bool:
     """Return whether all numbers are whole."""
     there = values.drop_nulls()
     return bool((there.floor() == there).all())
-
-
-def _best_numbers(series: pl.Series, has_decimal_commas: bool) -> Cells:
-    """Return text as numbers, written in the way that most cells are."""
-    plain = _plain_numbers(series)
-    found = [Cells("number", plain)]
-    others = series.filter(plain.is_null() & series.is_not_null()).unique()
-    # Each way takes as long as all else: a column of words needs none.
-    if bool(others.str.contains(_BEGINS_A_NUMBER).any()):
-        ways = sorted(_WRITTEN, key=lambda way: has_decimal_commas and way == "1,234.5")
-        found += [_numbers_written(series, way) for way in ways]
-    return max(found, key=lambda cells: cells.values.count())
-
-
-def _numbers_written(series: pl.Series, way: str) -> Cells:
-    """Return text as numbers written in one of the ways of _WRITTEN, null where a cell is not."""
-    import polars as pl  # noqa: PLC0415 - as above
-
-    pattern, replaced = _WRITTEN[way]
-    fitting = series.set(~series.str.contains(pattern).fill_null(False), None)
-    for old, new in replaced:
-        fitting = fitting.str.replace_all(old, new, literal=True)
-    return Cells("number", fitting.cast(pl.Float64, strict=False), way)
 
 
 def _dates(series: pl.Series, way: str) -> tuple[pl.Series, str]:

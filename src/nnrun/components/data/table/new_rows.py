@@ -10,6 +10,7 @@ from nnrun.base.paths import shown
 from nnrun.base.visible import few
 from nnrun.components.data.table.columns import Column
 from nnrun.components.data.table.kinds import ID_TITLE, Cells, cells_of
+from nnrun.components.data.table.written_numbers import sign_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,16 +44,31 @@ def cells_read(
         cells = cells_of(series, column.kind, has_decimal_commas=has_decimal_commas, written=column.written)
         if cells.wrong is not None:
             raise DataError(f"{at(cells.wrong)}: {shown(column.name)} is {wrong_cell(series, cells)}")
+        check_sign(series, cells, column, at)
         if cells.kind != column.kind or (column.kind == "date" and not cells.values.dtype.is_temporal()):
             raise DataError(f"{called}: the column {shown(column.name)} holds {series.dtype}, not a {column.kind}")
         found[column.name] = cells
     return found
 
 
+def check_sign(series: pl.Series, cells: Cells, column: Column, at: Callable[[int], str]) -> None:
+    """Raise DataError if numbers have a percent sign or a currency that those of the training did not have."""
+    sign, known = sign_of(cells.written), sign_of(column.written)
+    if column.kind == "number" and sign and sign != known:
+        row = int(series.is_not_null().arg_true()[0])
+        has = f"the sign {known}" if known else "no sign"
+        raise DataError(
+            f"{at(row)}: {shown(column.name)} is {shown(str(series[row])[:60])}, but the numbers of the training have "
+            f"{has}; write them in the same unit"
+        )
+
+
 def wrong_cell(series: pl.Series, cells: Cells) -> str:
     """Return the cell that is not of the kind of its column, and what it should be."""
     assert cells.wrong is not None, "a cell is wrong"
     word = shown(str(series[cells.wrong])[:60])
+    if cells.signs:
+        return f"{word}, but other cells are numbers with {sign_of(cells.written) or 'no sign'}"
     what = {"number": "a number", "date": "a date", "boolean": "true or false"}[cells.kind]
     return f"{word}, which is not {what} like the other cells"
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nnrun.base.errors import ArtifactError
+from nnrun.base.paths import shown
+from nnrun.base.visible import few
 from nnrun.components.data.table.codes import beside
 from nnrun.components.data.table.columns import Column, packed, packed_titles, unpacked, unpacked_titles
 from nnrun.components.data.table.input_columns import TableColumn, input_columns
@@ -55,6 +58,13 @@ class TablePreprocessing:
         except (ValueError, RecursionError) as error:  # they come from a file
             raise ArtifactError(f"the preprocessing of a table is damaged: {error}") from error
         self._made: dict[torch.device, _Constants] = {}
+        self._makes_bins = True
+
+    def reading(self, names: Collection[str]) -> TablePreprocessing:
+        """Return one for a network that reads only the inputs of these names: bins that are not read are not made."""
+        found = TablePreprocessing(self.columns, packed_titles(self.titles))
+        found._makes_bins = "bins" in names
+        return found
 
     def with_columns(self, columns: Sequence[Column]) -> TablePreprocessing:
         """Return one for other columns of the same table."""
@@ -85,23 +95,25 @@ class TablePreprocessing:
 
     def __call__(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's inputs for coded rows."""
-        found = {}
+        found: dict[str, Tensor] = {}
         if "numbers" in raw:
-            found["numbers"], found["bins"] = self._of_numbers(raw["numbers"])
+            found |= self._of_numbers(raw["numbers"])
         if "categories" in raw:
             found["categories"] = raw["categories"]
         return found
 
-    def _of_numbers(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the scaled numbers with the flags of empty cells, and the bins."""
+    def _of_numbers(self, raw: Tensor) -> dict[str, Tensor]:
+        """Return the scaled numbers with the flags of empty cells, and the bins, if they are made."""
         at = self._constants(raw)
         is_missing = raw.isnan()
         values = torch.where(is_missing, at.center, raw).clamp(-_LARGEST, _LARGEST)
         scaled = ((values - at.center) * at.scale).clamp(-_FAR, _FAR)
         clipped = scaled / (1 + (scaled / _BOUND).square()).sqrt()
-        bins = ((values[:, :, None] - at.lower) / at.width).clamp(0, 1)
         flags = is_missing.index_select(1, at.flagged).to(raw.dtype)
-        return torch.cat([clipped, flags], 1), bins
+        found = {"numbers": torch.cat([clipped, flags], 1)}
+        if self._makes_bins:
+            found["bins"] = ((values[:, :, None] - at.lower) / at.width).clamp(0, 1)
+        return found
 
     def _constants(self, raw: Tensor) -> _Constants:
         """Return what is learned, on the device of the rows."""
@@ -139,6 +151,19 @@ class TablePreprocessing:
     def beside(self) -> dict[str, dict[str, Any]]:
         """Return how rows are coded, for callers of formats that take codes."""
         return {"columns.json": beside(self.columns)}
+
+    def difference_from(self, plain: Mapping[str, Any]) -> str:
+        """Return which columns the table of a saved one had and this one's has not, and the other way round."""
+        before = TablePreprocessing(plain.get("columns", []), plain.get("titles", ())).titles
+        if not before or not self.titles:
+            return ""
+        lacking, new = ([of for of in one if of not in other] for one, other in permutations((before, self.titles)))
+        said = {"it lacks": lacking, "it has besides": new}
+        return " and ".join(
+            f"{verb} the {'column' if len(of) == 1 else 'columns'} {few(list(map(shown, of)))}"
+            for verb, of in said.items()
+            if of
+        )
 
     def input_columns(self) -> list[TableColumn]:
         """Return each column as a part of coded rows that can be shuffled, or set to a value."""

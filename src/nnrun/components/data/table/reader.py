@@ -17,7 +17,7 @@ from nnrun.base.paths import shown
 from nnrun.base.streams import NativeErrorsDiscarded
 from nnrun.components.data.hub_sets import features_beside, features_in
 from nnrun.components.data.opened_images import reading
-from nnrun.components.data.table.csv_reader import blank_lines, csv_frame, csv_rows, is_filled, text_in
+from nnrun.components.data.table.csv_reader import blank_lines, check_width, csv_frame, csv_rows, is_filled, text_in
 from nnrun.components.data.table.named_classes import with_names
 
 if TYPE_CHECKING:
@@ -96,10 +96,9 @@ def read_sheet(path: Path, *, strips: bool = True, keeps_empty: bool = False) ->
                     frame = _read_binary(path, kind)
             except pl.exceptions.PanicException as error:  # no Exception: polars' own code in Rust gave up
                 raise ValueError("polars cannot read it") from error
+        check_width(path, frame.width, _MOST_COLUMNS)
         if kind != "text" and strips:
             frame = stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))
-    if frame.width > _MOST_COLUMNS:
-        raise DataError(f"{shown(path)} has {frame.width:,} columns; at most {_MOST_COLUMNS:,} are read: remove some")
     if not frame.height:
         raise DataError(f"{shown(path)} has a header line but no rows" if frame.width else f"{shown(path)} is empty")
     return Sheet(path, frame, has_commas, keeps_empty, num_empty)
@@ -110,7 +109,7 @@ def _without_empty(path: Path, text: str, frame: pl.DataFrame, *, keeps_empty: b
     import polars as pl  # noqa: PLC0415 - as above
 
     is_empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    if not is_empty.any() or frame.width > _MOST_COLUMNS:
+    if not is_empty.any():
         return frame.filter(~is_empty), 0
     is_blank = pl.Series(blank_lines(path, text, frame.height), dtype=pl.Boolean)
     return frame.filter(~(is_blank if keeps_empty else is_empty)), int((is_empty & ~is_blank).sum())

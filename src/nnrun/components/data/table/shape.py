@@ -24,8 +24,12 @@ _LEAST_ROWS, _MOST_COMMON = 50, 0.9
 _MOST_ROWS, _MOST_COLUMNS = 100_000, 60
 
 
-def described(columns: Sequence[Column], splits: Mapping[str, Split]) -> tuple[dict[str, Any], list[str]]:
+def described(
+    columns: Sequence[Column], splits: Mapping[str, Split], time: str | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Return facts on the columns of coded splits, and notes on those that differ between parts or tell the target.
+
+    The column `time` differs because the parts were held out by it: there is no note on it.
 
     The facts are `distributions`, by column: the names of its bins, the rows of each part in them, and the population
     stability index of each part against the training part; and `telling`, why a column may be a leak, by column.
@@ -39,7 +43,7 @@ def described(columns: Sequence[Column], splits: Mapping[str, Split]) -> tuple[d
         counts = {part: torch.bincount(of, minlength=len(names)) for part, of in binned.items()}
         psi = {part: _psi(counts["train"], of) for part, of in counts.items() if part != "train"}
         for part, (index, beyond) in psi.items():
-            if index >= _MOST_PSI and beyond >= _BEYOND_CHANCE:
+            if index >= _MOST_PSI and beyond >= _BEYOND_CHANCE and column.name != time:
                 drifted.setdefault(part, []).append(f"{shown(column.name)} ({index:.2f})")
         if len(distributions) < _MOST_COLUMNS:
             distributions[column.name] = {

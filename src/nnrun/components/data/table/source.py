@@ -18,16 +18,17 @@ from nnrun.base.targets import Targets
 from nnrun.base.visible import few
 from nnrun.components.data.dataset_from_parts import Choices, divided, with_shared
 from nnrun.components.data.layout import part_and_rest, same_name
+from nnrun.components.data.named_columns import refuse_lacking
 from nnrun.components.data.split_columns import KeySettings, split_keys
 from nnrun.components.data.table.coding import coded, column_of
 from nnrun.components.data.table.columns import packed_titles
 from nnrun.components.data.table.files import find_files
-from nnrun.components.data.table.fit import READ, fit
+from nnrun.components.data.table.fit import READ, ToLearn, fit
 from nnrun.components.data.table.given import given_cells
 from nnrun.components.data.table.identity import sample_hashes
 from nnrun.components.data.table.image_columns import IMAGES
-from nnrun.components.data.table.kinds import SETTABLE, Cells, cells_of
-from nnrun.components.data.table.new_rows import wrong_cell
+from nnrun.components.data.table.kinds import Cells, cells_of
+from nnrun.components.data.table.new_rows import check_sign, wrong_cell
 from nnrun.components.data.table.preprocessing import TablePreprocessing
 from nnrun.components.data.table.rows import Rows, together
 from nnrun.components.data.table.targets import TargetColumns, learned_of_table
@@ -75,7 +76,7 @@ class Table:
         if evaluation is not None and evaluation.preprocessing is not None:
             of_run = evaluation.preprocessing
             trained = TablePreprocessing(of_run.get("columns", []), of_run.get("titles", ()))
-        names = self._target_names(rows)
+        names = self._checked_names(rows, is_evaluation=evaluation is not None)
         series = {name: rows.frame[name] for name in names}
         what = learned_of_table(
             TargetColumns(series, rows.has_decimal_commas, rows.at), self.targets, self.class_order, known
@@ -88,14 +89,15 @@ class Table:
             raise DataError(
                 f"{shown(rows.path)} has no column to learn from besides {few(list(map(shown, names)))}{way}"
             )
-        told, note = _recognizable(rows, trained)
+        told, lacks = _recognizable(rows, trained)
         hashes = torch.from_numpy(sample_hashes(told))
         given = given_cells(rows.frame, cells)
         whole = Split(coded(cells, columns), what.values["all"], None, hashes, hashes, given=given)
         parts = self._parts(rows, cells, whole)
         choices = Choices(self.test_fraction, self.split_seed, self.split_by, None, None, evaluation)
         splits = divided(parts, what.targets, choices)
-        findings = with_shared(Findings((*rows.notes, *what.notes, *note)), splits)
+        about = {"unrecognizable": lacks} if lacks else {}
+        findings = with_shared(Findings((*rows.notes, *what.notes, *about.values()), facts=about), splits)
         preprocessing = trained or TablePreprocessing(columns, packed_titles(rows.frame.columns))
         return Dataset(
             train=splits["train"],
@@ -108,7 +110,7 @@ class Table:
             became={"targets": what.targets.kind},
             test_is_drawn="test" not in parts,
             facts={"table": preprocessing.sizes},
-            fit=None if trained else functools.partial(fit, preprocessing, cells, names, self.bins),
+            fit=None if trained else functools.partial(fit, ToLearn(preprocessing, cells, names, self.bins, self.time)),
         )
 
     def _parts(self, rows: Rows, cells: Mapping[str, Cells], whole: Split) -> dict[str, Split]:
@@ -117,13 +119,15 @@ class Table:
         named = KeySettings(self.group, self.time)
         found: dict[str, dict[str, list[object]]] = {}
         for key, name in named.titles.items():
-            words = rows.frame[_title(f"data.{key}", same_name(name), rows)].cast(str).to_list()
+            words = rows.frame[same_name(name)].cast(str).to_list()
             found[key] = {part: [words[row] for row in of.tolist()] for part, of in where.items()}
         keys = split_keys(named, found, lambda part, index: rows.at(int(where[part][index])))
         return {part: replace(whole.subset(of), keys=keys.get(part)) for part, of in where.items()}
 
-    def _target_names(self, rows: Rows) -> list[str]:
-        """Return the titles of the target columns; raise ConfigError where they are not named, or not there."""
+    def _checked_names(self, rows: Rows, *, is_evaluation: bool) -> list[str]:
+        """Return the titles of the target columns; raise an error where there is none, and for all settings that name a
+        column that is not there.
+        """
         titles = rows.frame.columns
         if self.target is None or self.target == []:
             raise ConfigError(
@@ -131,26 +135,25 @@ class Table:
                 f"{few(list(map(shown, titles)), 20)}"
             )
         asked = [self.target] if isinstance(self.target, str) else list(self.target)
-        return [_title("data.target", same_name(name), rows) for name in asked]
+        named: dict[str, str | Sequence[str] | None] = {
+            "data.target": asked,
+            "data.columns": list(self.columns or {}),
+            "data.drop": self.drop,
+            "data.group": self.group,
+            "data.time": self.time,
+        }
+        refuse_lacking(named, titles, shown(rows.path), is_evaluation=is_evaluation)
+        return [same_name(name) for name in asked]
 
     def _cells(self, rows: Rows, targets: Sequence[str], trained: TablePreprocessing | None) -> dict[str, Cells]:
         """Return the cells of each column that is not a target and not dropped.
 
         For a trained network these are the columns that it reads, and the one that says the part.
         """
-        given = {_title("data.columns", same_name(name), rows): kind for name, kind in (self.columns or {}).items()}
-        dropped = {_title("data.drop", same_name(name), rows) for name in self.drop or ()}
-        for name, kind in given.items():
-            if kind not in SETTABLE:
-                allowed = ", ".join(SETTABLE)
-                raise ConfigError(f"data.columns={{{name}: {kind}}} is not a kind of column; allowed: {allowed}")
-        if both := [name for name in (*given, *dropped) if name in targets]:
-            raise ConfigError(f"data.columns and data.drop cannot name {shown(both[0])}: it is the target")
-        if self.group in given and given[self.group] != "id" and trained is None:
-            said = f"data.columns={{{self.group}: {given[self.group]}}}"
-            raise ConfigError(f"{said} has no effect: data.group leaves the column out; remove it")
-        read = {column.name: column.kind for column in trained.columns} if trained else None
-        written = {column.name: column.written for column in trained.columns} if trained else {}
+        given = {same_name(name): kind for name, kind in (self.columns or {}).items()}
+        dropped = {same_name(name) for name in self.drop or ()}
+        columns = {column.name: column for column in trained.columns} if trained else {}
+        read = {name: column.kind for name, column in columns.items()} if trained else None
         found = {}
         for name in rows.frame.columns:
             is_read = read is None or name in read or given.get(name, "part") == "part"
@@ -159,10 +162,12 @@ class Table:
             kind_set: str | None = (read or given).get(name)
             if name == self.group and read is None:
                 kind_set = "id"
-            way = written.get(name, "")
+            way = columns[name].written if name in columns else ""
             cells = cells_of(rows.frame[name], kind_set, has_decimal_commas=rows.has_decimal_commas, written=way)
             if cells.wrong is not None:
                 raise _wrong_cell(rows, name, cells)
+            if name in columns:
+                check_sign(rows.frame[name], cells, columns[name], rows.at)
             if read is None or name in read or cells.kind == "part":
                 found[name] = cells
         for name in read or ():
@@ -172,29 +177,20 @@ class Table:
         return found
 
 
-def _recognizable(rows: Rows, trained: TablePreprocessing | None) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Return the columns by whose cells rows are held out and recognized, and a note if some of them are missing.
+def _recognizable(rows: Rows, trained: TablePreprocessing | None) -> tuple[pl.DataFrame, str]:
+    """Return the columns by whose cells rows are held out and recognized, and which of them are missing, in words.
 
     For a trained network they are those that the table of its training had, whatever else this one has.
     """
     if trained is None or not trained.titles:
-        return rows.frame, ()
+        return rows.frame, ""
     lacking = [title for title in trained.titles if title not in rows.frame.columns]
     if not lacking:
-        return rows.frame.select(trained.titles), ()
-    note = (
+        return rows.frame.select(trained.titles), ""
+    return rows.frame, (
         f"{shown(rows.path)} lacks {counted(len(lacking), 'column')} of the training's table, "
         f"{few(list(map(shown, lacking)))}: rows that the network was trained on cannot be recognized"
     )
-    return rows.frame, (note,)
-
-
-def _title(key: str, name: str, rows: Rows) -> str:
-    """Return the title of a column that a setting names; raise ConfigError where there is none."""
-    if name in rows.frame.columns:
-        return name
-    hint = did_you_mean(name, rows.frame.columns) or f"it has {few(list(map(shown, rows.frame.columns)), 20)}"
-    raise ConfigError(f"{key} names {shown(name)}, which is not a column of {shown(rows.path)}; {hint}")
 
 
 def _wrong_cell(rows: Rows, name: str, cells: Cells) -> DataError:

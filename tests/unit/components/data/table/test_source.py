@@ -13,12 +13,16 @@ import polars as pl
 import pytest
 import torch
 
+from nnrun.assembly.network import read_by
 from nnrun.base.errors import ArtifactError, ConfigError, DataError
 from nnrun.components.data.table.columns import Column, Feature, packed, unpacked
 from nnrun.components.data.table.preprocessing import TablePreprocessing
 from nnrun.components.data.table.reader import read_sheet
 from nnrun.components.data.table.source import Table
-from nnrun.core.seams.data import Dataset, Fitted
+from nnrun.components.models.linear import LinearModel
+from nnrun.components.models.mlp import MLP
+from nnrun.components.models.tabular import Tabular
+from nnrun.core.seams.data import Dataset, Evaluation, Fitted
 
 ROWS = 40
 
@@ -160,6 +164,8 @@ GOOD = "\n".join(f"{n}.5,{'ab'[n % 2]},{n}.25" for n in COUNTED)
         (f"x,c,y\n{GOOD}\n1,a,\n", "t.csv, line 42: y is empty; values are numbers"),
         (f"x,c,y\n{GOOD}\n1,a,many\n", "t.csv, line 42: y is many; values are numbers"),
         (f"x,c,y\n{GOOD}\n1,a,inf\n", "t.csv, line 42: y is inf; values are finite"),
+        (f"x,c,y\n{GOOD}\n1,a,NaN\n", "t.csv, line 42: y is NaN; values are numbers"),
+        (f"x,c,y\n{GOOD}\n$7,a,1\n", "t.csv, line 42: x is $7, but other cells are numbers with no sign"),
         (f"x,c,y\n{GOOD}\nten,a,1\n", "t.csv, line 42: x is ten, which is not a number like the other cells"),
         ("x,c,y\n", "t.csv has a header line but no rows"),
         ("", "t.csv is empty"),
@@ -218,13 +224,10 @@ def test_kinds_can_be_set_and_columns_dropped(tmp_path: Path) -> None:
     assert found.findings.facts["columns"] == {"zip": "category", "c": "category", "number": "number"}
     for columns, drop, said in (
         ({"Zip": "category"}, None, "data.columns names Zip, which is not a column of .*; did you mean 'zip'"),
-        ({"zip": "integer"}, None, "is not a kind of column; allowed: number, category"),
-        (None, ["y"], "cannot name y: it is the target"),
+        ({"a": "number"}, ["b"], "data.columns names a, which .*\n?data.drop names b, which is not a column"),
     ):
         with pytest.raises(ConfigError, match=said):
             opened(path, columns=columns, drop=drop)
-    with pytest.raises(ConfigError, match=r"zip: category\} has no effect: data.group leaves the column out"):
-        opened(path, columns={"zip": "category"}, group="zip")
     with pytest.raises(ConfigError, match=r"data\.target must be given: name the column to predict; .* has zip, c"):
         opened(path, target=None)
 
@@ -279,6 +282,20 @@ def test_numbers_are_scaled_and_binned_as_in_the_papers() -> None:
     assert found["bins"][:, 0].tolist() == [[0, 0, 0], [1, 0.5, 0], [1, 1, 1], [1, 0.5, 0], [1, 1, 1]]
 
 
+def test_bins_are_made_only_for_a_network_that_reads_them() -> None:
+    feature = Feature("x", center=3.0, scale=0.5, edges=(1.0, 2.0, 4.0, 5.0))
+    prepare = TablePreprocessing([Column("x", "number", features=(feature,))])
+    raw, table = {"numbers": torch.tensor([[1.0], [3.0]])}, {"numbers": 1, "flags": 0, "bins": 3, "categories": []}
+    found = {
+        type(network).__name__: read_by(network, prepare)
+        for network in (MLP([], 2, facts={"table": table}), LinearModel(table, 2), Tabular(table, 2))
+    }
+    made = {name: set(of(raw)) for name, of in found.items()}
+    assert made == {"MLP": {"numbers"}, "LinearModel": {"numbers"}, "Tabular": {"numbers", "bins"}}
+    assert all(torch.equal(of(raw)["numbers"], prepare(raw)["numbers"]) for of in found.values())
+    assert all(of.to_plain() == prepare.to_plain() for of in found.values())
+
+
 def test_columns_of_any_name_are_saved_as_inert_text() -> None:
     columns = (
         Column("${oc.env:HOME}", "category", categories=("${seed}", "\x1b[31m", "\u202e", "ü" * 9000)),
@@ -311,6 +328,22 @@ def test_groups_stay_together_and_the_newest_are_the_test(tmp_path: Path) -> Non
     assert {int(y) % 8 for y in by_chance.train.targets.flatten()} == set(range(8))
     with pytest.raises(ConfigError, match=r"data\.group names pat, which is not a column"):
         opened(tmp_path / "t.csv", group="pat")
+
+
+def test_a_group_in_two_files_is_refused_and_rows_of_before_titles_were_kept_are_recognized(tmp_path: Path) -> None:
+    for part, start in (("train", 0), ("test", 7)):
+        lines = [f"p{start + n % 8},{n}.5,{n}.25" for n in COUNTED]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["patient,x,y", *lines]) + "\n")
+    with pytest.raises(DataError, match=r"data\.group=patient: 1 group .* in both train and test: p7"):
+        opened(tmp_path, group="patient")
+    dataset = opened(tmp_path)
+    plain = dataset.preprocessing.to_plain()
+    assert "titles" in plain
+    for preprocessing in (plain, {key: of for key, of in plain.items() if key != "titles"}):
+        table = Table(str(tmp_path), "y", None, None, 4, None, 0, "content")
+        again = table.load_for(Evaluation(dataset.targets, False, preprocessing))
+        assert torch.equal(again.train.identified(), dataset.train.identified())
+        assert "unrecognizable" not in again.findings.facts
 
 
 @pytest.mark.parametrize(("distinct", "are_apart"), [(8, True), (140, False)])
