@@ -25,6 +25,7 @@ from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
 from nnrun.config.flags import is_switched_on
 from nnrun.config.folders import conf_dir, find_modules_beside
+from nnrun.config.sweep_settings import check_launch_typed
 from nnrun.config.yaml_files import yaml_text
 from nnrun.tasks.rules import collect_rules
 from nnrun.tasks.table import carry_out, command_called, perform
@@ -119,14 +120,17 @@ def dispatch(words: Sequence[str]) -> Mapping[str, Any] | None:
         from nnrun.sweeps.sweep import sweep  # noqa: PLC0415 - a run does not need it
 
         return sweep(line.overrides, line.own, collect_rules(), line.note)
-    if any(word.lstrip("+~").startswith("launch") for word in line.overrides):
-        from nnrun.sweeps.slurm_run import place_of, run_in_slurm  # noqa: PLC0415 - most runs are here
+    says_where = any(word.lstrip("+~").startswith("launch") for word in line.overrides)
+    if says_where:
+        from nnrun.sweeps.single import place_of, run_at  # noqa: PLC0415 - most runs are here
 
         place = place_of(line.overrides, line.own, collect_rules())
-        if place.slurm is not None:
-            return run_in_slurm(place, line.own, collect_rules(), line.note)
+        if place.name != "local":
+            return run_at(place, line.own, collect_rules(), line.note)
         line.overrides = place.words
     composed = compose_line(line)
+    if not says_where:
+        check_launch_typed(composed.choices)
     find_modules_beside(composed.own)
     reached = perform(composed, line.overrides)
     return None if reached is None else reached.to_json()

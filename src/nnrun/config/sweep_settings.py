@@ -73,7 +73,9 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
         group, _, name = key.partition(".")
         if group in found and name in found[group] and key not in wrong_keys and not allowed.holds(found[group][name]):
             problems.append(Complaint.of(key, found[group][name], allowed.allowed))
-    place = found["launch"].get("place")
+    place, of_option = found["launch"].get("place"), stated["launch"].get("place")
+    if place != of_option and "launch.place" not in wrong_keys and rules.ranges["launch.place"].holds(place):
+        problems.append(Complaint("launch.place", f"launch.place is {of_option!r} here; use launch={place}"))
     problems += [
         Complaint(item.key, f"{item.key} has no effect with launch={place}; it is about jobs on this machine")
         for item in typed
@@ -97,6 +99,15 @@ def compose_sweep(typed: Sequence[Typed], own: Sequence[Path], rules: Rules) -> 
         plain=found,
         seed=tree["seed"] if isinstance(tree["seed"], int) else 0,
     )
+
+
+def check_launch_typed(choices: Mapping[str, Sequence[str]]) -> None:
+    """Raise ConfigError where YAML alone has a run start elsewhere; `choices` are the options of each group."""
+    launch, experiment = (" ".join(choices.get(group, ())) for group in ("launch", "experiment"))
+    if launch not in {"", "local"}:
+        by = f"experiment={experiment}" if experiment else "a YAML file"
+        text = f"launch={launch} is set by {by}: add launch={launch} to the command, or launch=local"
+        raise ConfigError(Complaint("launch", text))
 
 
 # Settings of jobs that share this machine.

@@ -29,13 +29,15 @@ LAUNCHERS = {
     "side_by_side": "nnrun.sweeps.workers.side_by_side.side_by_side",
     "slurm": "nnrun.sweeps.slurm.launch",
 }
+# A function `(Place, own, rules, note) -> result` that starts a single run there, by `place`, where one can start.
+SINGLE = {
+    "slurm": "nnrun.sweeps.slurm_run.run_in_slurm",
+}
 # A class `(LaunchSetup, Launcher) -> Launcher`: it trains jobs together where it can, and leaves the others.
 STACK = "nnrun.sweeps.stack.launcher.StackLauncher"
-
-
-# A function that raises ResourceError where a place cannot run jobs from here.
+# A function of a place's settings that raises an error where it cannot run jobs of a sweep from here, with those.
 CHECKS = {
-    "slurm": "nnrun.sweeps.slurm_queue.check_here",
+    "slurm": "nnrun.sweeps.slurm_queue.check_jobs",
 }
 
 
@@ -80,13 +82,13 @@ class LaunchSetup:
 
 def search_of(config: SweepConfig, setup: SearchSetup) -> Search:
     """Return the search that the settings choose."""
-    return _named(SEARCHES[config.sweep.method])(setup)  # type: ignore[no-any-return]
+    return named(SEARCHES[config.sweep.method])(setup)  # type: ignore[no-any-return]
 
 
 def check_place(config: SweepConfig) -> None:
-    """Raise ResourceError where a place lacks what it needs, before the sweep has a folder."""
+    """Raise an error where a place lacks what it needs, or cannot do what is set, before the sweep has a folder."""
     if check := CHECKS.get(config.launch.place):
-        _named(check)()
+        named(check)(config.launcher)
 
 
 def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:
@@ -102,9 +104,9 @@ def launcher_of(config: SweepConfig, setup: LaunchSetup) -> Launcher:
     name = here if config.launch.place == "local" else config.launch.place
     if name != "side_by_side":
         end_unused()
-    launcher = _named(LAUNCHERS[name])(setup)
+    launcher = named(LAUNCHERS[name])(setup)
     is_stacked = stack and is_here and config.sweep.job_minutes is None
-    return _named(STACK)(setup, launcher) if is_stacked else launcher  # type: ignore[no-any-return]
+    return named(STACK)(setup, launcher) if is_stacked else launcher  # type: ignore[no-any-return]
 
 
 def is_one_by_one(config: SweepConfig) -> bool:
@@ -112,7 +114,7 @@ def is_one_by_one(config: SweepConfig) -> bool:
     return config.launch.place == "local" and config.sweep.parallel == 1
 
 
-def _named(path: str) -> Callable[..., Any]:
+def named(path: str) -> Callable[..., Any]:
     """Import and return the class or function that a dotted name means."""
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)  # type: ignore[no-any-return]

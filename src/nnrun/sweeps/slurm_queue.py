@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from nnrun.base.errors import ResourceError
+from nnrun.base.errors import Complaint, ConfigError, ResourceError
 from nnrun.base.foreign_errors import check_package
 
 # States in which a job may still run, or run again.
@@ -46,6 +47,14 @@ def check_here() -> None:
             "launch=slurm: there is no sbatch on the PATH; start it on a login node of a Slurm cluster, or use "
             "launch=local"
         )
+
+
+def check_jobs(settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError for settings that jobs of a sweep cannot have, ResourceError where Slurm is missing."""
+    if (nodes := settings["nodes"]) > 1:
+        text = f"launch.nodes={nodes}: a job of a sweep uses one node; leave launch.nodes out"
+        raise ConfigError(Complaint("launch.nodes", text))
+    check_here()
 
 
 @dataclass(frozen=True)

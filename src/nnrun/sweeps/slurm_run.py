@@ -6,7 +6,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,16 @@ from nnrun.base.signals import stop_request
 from nnrun.config.auto import AUTO
 from nnrun.config.compose import compose_config
 from nnrun.config.composed import Composed
-from nnrun.config.overrides import Typed, parse_all
+from nnrun.config.overrides import parse_all
 from nnrun.config.rules import Rules
 from nnrun.config.run_name import directory_name_of
-from nnrun.config.sweep_settings import compose_sweep
 from nnrun.runs import directory as rundir
 from nnrun.runs.console import Console
 from nnrun.sweeps.exchange import Exchange
 from nnrun.sweeps.followed_log import FollowedLog
 from nnrun.sweeps.orders import leave_status
 from nnrun.sweeps.seams import Ended, Order
+from nnrun.sweeps.single import Place
 from nnrun.sweeps.slurm import CODE, FOLDER, SlurmLauncher
 from nnrun.sweeps.slurm_array import SlurmSettings
 from nnrun.sweeps.slurm_job import INTERRUPTED
@@ -43,46 +43,25 @@ _DEVICES, _PARALLELISM = "trainer.devices", "launch.array_parallelism"
 _WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run is to start: the settings of its place, None for this machine; and the other words of its command."""
-
-    slurm: SlurmSettings | None
-    words: list[str]
-
-
-def place_of(words: Sequence[str], own: Sequence[Path], rules: Rules) -> Place:
-    """Return where the words of a command line start their run; raise ConfigError where they are wrong about it."""
-    typed, problems = _parsed(words, own, rules)
-    if problems:
-        raise ConfigError(*problems)
-    config = compose_sweep([item for item in typed if not _is_of("sweep", item)], own, rules)
-    rest = [item.word for item in typed if not _is_of("launch", item)]
-    if config.launch.place == "local":
-        return Place(None, rest)
-    if any(item.key == _PARALLELISM for item in typed):
-        raise ConfigError(Complaint(_PARALLELISM, f"{_PARALLELISM} has no effect without -m: it is about many jobs"))
-    return Place(SlurmSettings(**config.launcher), rest)
-
-
 def run_in_slurm(place: Place, own: Sequence[Path], rules: Rules, note: str | None) -> Mapping[str, Any] | None:
     """Submit a run, or find it in the queue, and follow it to its end; return its result, or raise its error.
 
     A signal ends this command alone: the run goes on.
     """
+    if _PARALLELISM in place.typed:
+        raise ConfigError(Complaint(_PARALLELISM, f"{_PARALLELISM} has no effect without -m: it is about many jobs"))
     check_here()
-    assert place.slurm is not None
-    console, typed = Console(), _parsed(place.words, own, rules)[0]
+    console, asked, typed = Console(), SlurmSettings(**place.settings), parse_all(place.words, own=own)[0]
     named = next((Path(str(item.value)) for item in typed if item.key == "resume" and item.value), None)
     if named is not None and (job := job_in(named)):
-        if more := [item.key for item in typed if item.key != "resume"]:
+        if more := [*place.typed, *(item.key for item in typed if item.key != "resume")]:
             raise ConfigError(
                 f"{named} is the run of Slurm's job {job}, on which {', '.join(more)} would have no effect"
             )
         console.say(f"following Slurm's job {job}, {named}")
         order = Order(_ONE, place.words, named, is_single=True)
-        return _follow(order, SlurmLauncher(named, place.slurm, own, console, awaits=False), console, is_new=False)
-    composed, settings = _composed(place.words, place.slurm, own, rules)
+        return _follow(order, SlurmLauncher(named, asked, own, console, awaits=False), console, is_new=False)
+    composed, settings = _composed(place.words, asked, own, rules)
     if composed.run_dir is not None and (job := job_in(composed.run_dir)):
         raise ConfigError(
             f"hydra.run.dir={composed.run_dir} is in use by Slurm's job {job}; "
@@ -110,15 +89,6 @@ def job_in(run: Path) -> str | None:
     return job if queue.is_live(job) else None
 
 
-def _parsed(words: Sequence[str], own: Sequence[Path], rules: Rules) -> tuple[list[Typed], list[Complaint]]:
-    """Return the words of a command line, parsed, and what is wrong with others."""
-    return parse_all(words, [task.name for task in rules.tasks if task.is_named], own)
-
-
-def _is_of(group: str, item: Typed) -> bool:
-    return item.key.partition(".")[0] == group
-
-
 def _composed(
     words: Sequence[str], settings: SlurmSettings, own: Sequence[Path], rules: Rules
 ) -> tuple[Composed, SlurmSettings]:
@@ -131,7 +101,7 @@ def _composed(
     size = num_processes(composed, settings)
     if composed.task.trains:
         if size != composed.resolved()["trainer"]["devices"]:
-            rest = [word for word in words if word.partition("=")[0] != _DEVICES]
+            rest = [item.word for item in composed.typed if item.key != _DEVICES]
             composed = compose_config([*rest, f"{_DEVICES}={size}"], own, rules)
         check_number(composed, size, is_job=False)
     return composed, replace(settings, tasks_per_node=size // settings.nodes)
@@ -183,7 +153,10 @@ def _follow(order: Order, launcher: SlurmLauncher, console: Console, *, is_new: 
         except InterruptedRun as error:
             if (job := launcher.number_of(_ONE)) is None:
                 raise
-            told = f"job {job} goes on; follow it with: {_again(run)}", f"end it, saved, with: scancel {job}"
+            told = (
+                f"job {job} goes on; follow it with: {_again(run)}",
+                f"end it with: scancel {job} (it saves a checkpoint first)",
+            )
             raise InterruptedRun(error.exit_code - 128, *told) from error
         finally:
             if is_new and launcher.number_of(_ONE) is None:

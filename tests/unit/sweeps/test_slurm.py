@@ -161,6 +161,7 @@ def test_a_missing_command_or_extra_is_said(tmp_path: Path, monkeypatch: pytest.
         ("launch.additional=x", "launch.additional"),
         ("launch.partitoin=gpu", "did you mean 'launch.partition'?"),
         ("sweep.jobs_per_device=2", "sweep.jobs_per_device has no effect with launch=slurm"),
+        ("launch.nodes=2", "launch.nodes=2: a job of a sweep uses one node; leave launch.nodes out"),
     ],
 )
 def test_wrong_settings_are_said_without_submitit(word: str, answer: str, tmp_path, monkeypatch, capsys) -> None:

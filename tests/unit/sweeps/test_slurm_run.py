@@ -82,6 +82,7 @@ def test_a_run_is_submitted_with_a_task_for_each_process_and_followed(slurm: Pat
         (("launch.nodes=2", "launch.gpus_per_node=8", "trainer.device=cuda"), (2, 8)),
         (("launch.gpus_per_node=4", "trainer.device=cuda", "trainer.devices=2"), (1, 2)),
         (("launch.gpus_per_node=0", "trainer.devices=3"), (1, 3)),
+        (("launch.nodes=2", "++trainer.devices=auto"), (2, 1)),
     ],
 )
 def test_how_many_processes_train(slurm: Path, monkeypatch, words: Sequence[str], expected: tuple[int, int]) -> None:
@@ -108,7 +109,8 @@ def test_a_signal_leaves_the_run_which_is_followed_again(slurm: Path, monkeypatc
         patch.setattr("nnrun.sweeps.slurm_run.FollowedLog.show", lambda log: signal.raise_signal(signal.SIGINT))
         assert main(SLURM) == 130
     assert capsys.readouterr().err == (
-        "nnrun: job 7 goes on; follow it with: nnrun launch=slurm resume=r\nnnrun: end it, saved, with: scancel 7\n"
+        "nnrun: job 7 goes on; follow it with: nnrun launch=slurm resume=r\nnnrun: end it with: "
+        "scancel 7 (it saves a checkpoint first)\n"
     )
     assert not (slurm / "scancel.calls").exists()
     assert main([*SLURM, "trainer.epochs=3"]) == 2
@@ -117,6 +119,8 @@ def test_a_signal_leaves_the_run_which_is_followed_again(slurm: Path, monkeypatc
     )
     assert main(["launch=slurm", "resume=r", "trainer.epochs=3"]) == 2
     assert "r is the run of Slurm's job 7, on which trainer.epochs would have no effect" in capsys.readouterr().err
+    assert main(["launch=slurm", "launch.nodes=4", "resume=r"]) == 2
+    assert "r is the run of Slurm's job 7, on which launch.nodes would have no effect" in capsys.readouterr().err
     asked = submitted(monkeypatch, lambda run: None)
     ends(0)(slurm / "r")
     assert main(["launch=slurm", "resume=r"]) == 0
@@ -151,6 +155,8 @@ def test_what_cannot_be_is_said_before_anything_is_submitted(slurm: Path, monkey
         (("launch.nodes=2",), "launch.nodes has no effect here; choose launch=slurm first"),
         (("launch=slurm", "launch.partitoin=gpu"), "did you mean 'launch.partition'?"),
         (("launch=slurm", "launch.minutes=0"), "launch.minutes is 0"),
+        (("launch.place=slurm",), "launch.place is 'local' here; use launch=slurm"),
+        (("launch=slurm", "launch.place=local"), "launch.place is 'slurm' here; use launch=local"),
     ],
 )
 def test_wrong_words_about_the_place_are_refused(
@@ -159,6 +165,31 @@ def test_wrong_words_about_the_place_are_refused(
     monkeypatch.chdir(tmp_path)
     assert main([*words, "model=mlp"]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("launch.minutes=9",)])
+def test_a_place_that_yaml_chooses_must_be_typed(slurm: Path, monkeypatch, capsys, words: Sequence[str]) -> None:
+    """With launch=slurm, the experiment's settings of it hold; with launch=local, the run starts here."""
+    path = slurm / "conf" / "experiment" / "far.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# @package _global_\ndefaults:\n  - override /launch: slurm\nlaunch:\n  nodes: 2\n")
+    asked = submitted(monkeypatch, ends(0))
+    assert main([*SLURM[1:], "experiment=far", *words]) == 2
+    told = "launch=slurm is set by experiment=far: add launch=slurm to the command, or launch=local"
+    assert told in capsys.readouterr().err
+    assert not asked and not (slurm / "r").exists()
+    assert main([*SLURM, "experiment=far", *words]) == 0
+    assert [it.nodes for it in asked] == [2]
+    capsys.readouterr()
+    assert main([*SLURM[1:-1], "launch=local", "experiment=far", "data=folder", "data.root=nowhere"]) != 0
+    told = capsys.readouterr().err
+    assert "nowhere" in told and "launch" not in told and len(asked) == 1
+
+
+def test_a_place_without_single_runs_is_refused(slurm: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("nnrun.sweeps.single.SINGLE", {})
+    assert main(SLURM) == 2
+    assert "launch=slurm starts jobs of a sweep: add -m" in capsys.readouterr().err
 
 
 ON_A_LOGIN_NODE = """
