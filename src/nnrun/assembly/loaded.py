@@ -41,6 +41,8 @@ class Loaded:
     in_shape: Tree
     # How its training read image files, except for their size and channels.
     conversion: Conversion
+    # The title of the column of images in its data, where it was set.
+    image: str | None = None
 
 
 def load_for(job: Job, saved: SavedNetwork) -> Loaded:
@@ -52,7 +54,8 @@ def load_for(job: Job, saved: SavedNetwork) -> Loaded:
     problem = make_problem(job, saved.targets)
     load_problem(problem, saved)
     preprocessing = preprocessing_of(saved.preprocessing, job.settings.trust)
-    return Loaded(network, preprocessing, problem, in_shape, conversion_of(asdict(job.settings.data)))
+    data = asdict(job.settings.data)
+    return Loaded(network, preprocessing, problem, in_shape, conversion_of(data), data["image"])
 
 
 def load_alone(saved: SavedWeights, trust: Sequence[str]) -> Loaded:
@@ -61,7 +64,8 @@ def load_alone(saved: SavedWeights, trust: Sequence[str]) -> Loaded:
     _check_trust(saved, trust)
     network, problem = _network_in(saved), _problem_in(saved)
     preprocessing = preprocessing_of(saved.preprocessing, trust)
-    return Loaded(network, preprocessing, problem, _in_shape(saved), conversion_of(saved.config["data"]))
+    data = saved.config["data"]
+    return Loaded(network, preprocessing, problem, _in_shape(saved), conversion_of(data), data.get("image"))
 
 
 def load_network(path: Path, trust: Sequence[str]) -> nn.Module:

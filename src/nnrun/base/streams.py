@@ -6,8 +6,11 @@ import codecs
 import io
 import os
 import sys
+import threading
 
 _STDERR = 2
+# Held while standard error is replaced: of two threads, each would keep what the other has put in its place.
+_STDERR_REPLACED = threading.Lock()
 # Replacements of nnrun's own symbols where they cannot be encoded; other characters are escaped: \u4e2d.
 _IN_PLACE = {
     "…": "...",
@@ -92,6 +95,7 @@ class NativeErrorsDiscarded:
     """Discard what native code writes to standard error in the block: Rust prints its stack before it raises."""
 
     def __enter__(self) -> None:
+        _STDERR_REPLACED.acquire()
         self._kept = -1
         try:
             self._kept = os.dup(_STDERR)
@@ -105,3 +109,4 @@ class NativeErrorsDiscarded:
         if self._kept >= 0:
             os.dup2(self._kept, _STDERR)
             os.close(self._kept)
+        _STDERR_REPLACED.release()

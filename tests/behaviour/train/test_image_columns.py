@@ -14,6 +14,7 @@ from PIL import Image
 
 from nnrun import predictor
 from nnrun.assembly.data.opened import Opened, open_data
+from nnrun.base.errors import DataError
 from nnrun.cli import compose
 from nnrun.config.schema import RunSettings, from_mapping
 from support.command_line import run_here
@@ -202,6 +203,27 @@ def test_images_beside_the_rows_are_read_where_they_are_below_the_root(place: Pa
     assert "row 1 has only the path files/bright/00.png, which is not a file below" in " ".join(done.err.split())
 
 
+def test_rows_whose_paths_lead_nowhere_are_skipped_when_asked(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    for row in range(2, 40):
+        (tmp_path / "files" / f"{row}.png").write_bytes(picture(row, row % 2))
+    cells = [{"bytes": None, "path": f"files/{row}.png" if row else None} for row in range(40)]
+    write_parquet(tmp_path / "paths.parquet", with_cells(frame(40), image=cells), FEATURES)
+    data = opened(tmp_path, "data.root=AT/paths.parquet", "data.on_bad=skip")
+    assert sum(len(split) for split in data.parts.values()) == 38
+    details = "\n".join(data.findings.details)
+    assert "paths.parquet, row 1 has no image: image is empty" in details
+    assert "paths.parquet, row 2 has only the path files/1.png, which is not a file below" in details
+    # Without the setting it is an error: the negative control.
+    with pytest.raises(DataError, match="row 1 has no image") as error:
+        opened(tmp_path, "data.root=AT/paths.parquet")
+    assert "2 of 40 samples cannot be read; skip them with data.on_bad=skip" in str(error.value)
+    # As soon as a file is there, it is read, although the images are in the cache.
+    (tmp_path / "files" / "1.png").write_bytes(picture(1, 1))
+    data = opened(tmp_path, "data.root=AT/paths.parquet", "data.on_bad=skip")
+    assert sum(len(split) for split in data.parts.values()) == 39
+
+
 LACKING = [{"bytes": None, "path": None}, None]
 
 
@@ -286,16 +308,41 @@ def test_images_in_folders_stay_images_in_folders(place: Path, tmp_path: Path) -
         (["data=folder", "data.root=files", "data.image=image"], "has no Parquet or Arrow"),
         (["data=folder", "data.root=two"], "has data sets in a, b; name one: data.root="),
         (["task=predict", "ckpt=run", "input=repo"], "has the splits train, test; name one: input=repo/plain/train-0"),
+        (
+            ["task=predict", "ckpt=run", "input=more"],
+            "has more than the split train; name one: input=more/train.parquet",
+        ),
+        (["task=predict", "ckpt=run", "input=two"], "has data sets in a, b; name one"),
     ],
-    ids=["table", "text", "image", "two", "predict"],
+    ids=["table", "text", "image", "two", "predict", "predict_more", "predict_two"],
 )
 def test_the_way_to_the_images_is_said(place: Path, trained: str, words: list[str], says: str) -> None:
     write_parquet(place / "q.parquet", frame(12).select("image", "label"), FEATURES)
     for name in ("a", "b"):
         write_parquet(place / "two" / name / "train.parquet", frame(12), FEATURES)
+    for name in ("train", "more"):
+        write_parquet(place / "more" / f"{name}.parquet", frame(4), FEATURES)
     done = run_here(words, place)
     assert done.code == 3, done.err
     assert says in " ".join(done.err.split()), done.err
+
+
+def test_a_folder_of_images_is_predicted_whatever_else_it_holds(place: Path, trained: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture(1, 1))
+    for name in ("x", "y"):
+        write_parquet(tmp_path / name / "train.parquet", frame(4), FEATURES)
+    assert len(predictor(place / "run")(tmp_path)) == 1
+
+
+def test_a_predictor_knows_the_column_of_images(place: Path, tmp_path: Path) -> None:
+    rows = frame(20)
+    rows = rows.with_columns(second=pl.Series([picture(row, 1 - row % 2) for row in range(20)], dtype=pl.Binary))
+    write_parquet(tmp_path / "p.parquet", rows, FEATURES)
+    words = ["data=folder", "data.root=p.parquet", "data.image=image", "data.target=label", "hydra.run.dir=run"]
+    done = run_here([*words, *SHORT], tmp_path)
+    assert done.code == 0, done.err
+    answers = [answer["class"] for answer in predictor(tmp_path / "run")(tmp_path / "p.parquet")]
+    assert answers == [NAMES[row % 2] for row in range(20)]
 
 
 @pytest.mark.extras

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from nnrun.assembly.data.opened import Opened, open_data
+from nnrun.base.errors import DataError
 from nnrun.cli import compose
 from nnrun.config.schema import RunSettings, from_mapping
 from support.command_line import run_here
@@ -78,6 +79,26 @@ def test_each_form_has_its_splits_and_the_names_of_its_classes(place: Path, root
     assert all(size in (None, number) for size, number in zip(FORMS[root], found, strict=True))
     left_out = f"{place / 'splits'}: left out the splits unsupervised"
     assert (left_out in data.findings.notes) == (root == "splits")
+
+
+@pytest.mark.parametrize("kind", ["text", "table"])
+def test_a_split_without_any_label_is_left_out_and_said(tmp_path: Path, kind: str) -> None:
+    """As the test splits of GLUE are saved, with -1. One that lacks some labels is an error: the negative control."""
+    rows = frame(40, 2).select("text", "label", "length")
+    parts = {"train": frame(80).select("text", "label", "length"), "validation": frame(30, 1).select(rows.columns)}
+    words = [f"data={kind}", "data.target=label", *(["data.drop=[text]"] if kind == "table" else [])]
+    save_splits(tmp_path / "none", {**parts, "test": rows.with_columns(label=pl.lit(-1))}, FEATURES)
+    data = opened(tmp_path, *words, "data.root=AT/none")
+    assert (len(data.valid), len(data.train) + len(data.test)) == (30, 80)
+    said = "left out the split test: none of its 40 rows has a value of label; predict them with input=FILE ckpt=RUN"
+    assert said in data.findings.notes
+    save_splits(tmp_path / "some", {**parts, "test": with_one_label(rows)}, FEATURES)
+    with pytest.raises(DataError, match=r"row 2: .?label.? is empty; each .* needs a class"):
+        opened(tmp_path, *words, "data.root=AT/some")
+
+
+def with_one_label(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(label=pl.Series([1] + [-1] * (rows.height - 1)))
 
 
 def test_labels_in_a_list_have_their_names(place: Path) -> None:

@@ -137,7 +137,7 @@ def _of_paths(paths: Sequence[Any], predictor: Predictor) -> Generator[Samples, 
     in_shape = image_shape(predictor.in_shape, predictor.preprocessing)
     intake = Intake(in_shape, predictor.batch_size, predictor.conversion)
     tally = Tally(predictor.conversion.white)
-    if len(paths) == 1 and (rows := rows_of_images(os.fspath(paths[0]))) is not None:
+    if len(paths) == 1 and (rows := rows_of_images(os.fspath(paths[0]), predictor.image)) is not None:
         yield from rows.batches(intake, _refuse, tally)
         return
     found = [file for path in paths for file in find_files(os.fspath(path)).files]

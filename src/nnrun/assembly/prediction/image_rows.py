@@ -14,7 +14,7 @@ from nnrun.base.paths import expanded, shown
 from nnrun.base.visible import few
 from nnrun.components.data.conversion import Conversion
 from nnrun.components.data.finding import find_images
-from nnrun.components.data.hub_sets import holds_columns, is_saved_set
+from nnrun.components.data.hub_sets import is_saved_set
 from nnrun.components.data.image_rows import ImageFile, files_of_rows, image_file
 from nnrun.components.data.images import ImageKind, decode
 from nnrun.components.data.table.image_columns import num_rows
@@ -58,20 +58,24 @@ def rows_of_images(given: str, wanted: str | None = None) -> RowsOfImages | None
     """Return the images in the rows of a file, a saved data set or a folder with such files, in the column `wanted` or
     the only one of images; None for anything else, such as a folder that holds image files.
 
-    Raises DataError where there is no such column, or where there are several splits.
+    Raises DataError where there is no such column, or where there are several splits or other files beside one.
     """
     path = expanded(given)
-    is_set = (path.is_file() and holds_columns(path)) or (path.is_dir() and is_saved_set(path))
-    if not is_set and not (path.is_dir() and not find_images(path).images):
+    may_hold_images = path.is_dir() and not is_saved_set(path)
+    try:
+        found = files_of_rows(path)
+    except DataError:
+        if may_hold_images and find_images(path).images:
+            return None
+        raise
+    if found is None or (may_hold_images and find_images(path).images):
         return None
-    found = files_of_rows(path)
-    if found is None:
-        return None
-    parts, _ = found
-    if len(parts) > 1:
+    parts, left_out = found
+    if len(parts) > 1 or left_out:
         first: Path = next(iter(parts.values()))[0]
         one = first.parent if is_saved_set(first.parent) else first
-        raise DataError(f"input={shown(given)} has the splits {few(list(parts))}; name one: input={shown(one)}")
+        has = f"the splits {few(list(parts))}" if len(parts) > 1 else f"more than the split {next(iter(parts))}"
+        raise DataError(f"input={shown(given)} has {has}; name one: input={shown(one)}")
     root = path.parent if path.is_file() else path
     files = [image_file(file, root, wanted) for file in next(iter(parts.values()))]
     return RowsOfImages(files, [num_rows(file.columns) for file in files])

@@ -65,6 +65,8 @@ class Predictor:
     batch_size: int = BATCH_SIZE
     # Whether `outputs` takes the columns of a table by name, not coded rows.
     takes_columns: bool = False
+    # The title of the column of images in files of rows; None: the only one.
+    image: str | None = None
     _turn: threading.RLock = field(default_factory=threading.RLock, compare=False)
 
     def __repr__(self) -> str:
@@ -155,4 +157,7 @@ def predictor_of(
             return scores_of(network(inputs))
 
     plain = loaded.preprocessing.to_plain()
-    return Predictor(outputs, None, loaded.problem, loaded.in_shape, plain, conversion=loaded.conversion, device=device)
+    read_as, image = loaded.conversion, loaded.image
+    return Predictor(
+        outputs, None, loaded.problem, loaded.in_shape, plain, conversion=read_as, device=device, image=image
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from nnrun.components.data.layout import same_name
 from nnrun.components.data.rows_learned import AskedOfRows, LearnedRows, learned_of_rows, target_columns
 from nnrun.components.data.table.image_columns import Columns, classes_in, columns_of, frame_without, images_in
 from nnrun.components.data.text_files import Rows, rows_of
-from nnrun.components.data.unpacked_images import Cells, unpacked
+from nnrun.components.data.unpacked_images import Cells, lacks, unpacked
 
 # The rows that are examined to see whether the images are in a file, or only their paths.
 _NUM_LOOKED_AT = 100
@@ -27,12 +28,12 @@ _NUM_LOOKED_AT = 100
 class ImageFile:
     """A file of rows: its columns, and the one with the images.
 
-    `paths` are the image files that its rows name, where these are beside it, not in it.
+    `paths` are the image files that its rows name, where these are beside it, not in it; or why a row has none.
     """
 
     columns: Columns
     image: str
-    paths: Sequence[Path] | None
+    paths: Sequence[Path | str] | None
 
     @property
     def path(self) -> Path:
@@ -42,7 +43,8 @@ class ImageFile:
     @property
     def state(self) -> str:
         """A text that changes whenever its images do."""
-        states = [state_of(path.stat()) for path in (self.path, *(self.paths or ()))]
+        beside = [path if isinstance(path, str) else state_of(path.stat()) for path in self.paths or ()]
+        states = [state_of(self.path.stat()), *beside]
         return "\0".join([self.path.name, self.image, *states])
 
 
@@ -62,7 +64,7 @@ def files_of_rows(root: Path) -> tuple[dict[str, list[Path]], str] | None:
 def image_file(path: Path, root: Path, wanted: str | None) -> ImageFile:
     """Return a file with its column of images: the `wanted` one, or the only one.
 
-    Raises DataError where there is none, or where its rows name files that are not below the folder `root`.
+    Raises DataError where there is none. Of files that its rows name, those below the folder `root` are read.
     """
     columns = columns_of(path)
     titles = {same_name(title): title for title in columns.titles}
@@ -72,8 +74,8 @@ def image_file(path: Path, root: Path, wanted: str | None) -> ImageFile:
     if image is None:
         if len(columns.images) != 1:
             has = f"the columns of images {few(columns.images)}; name one with data.image="
-            lacks = f"no column of images; its columns are {few(columns.titles, 8)}"
-            raise DataError(f"{shown(path)} has {has if columns.images else lacks}")
+            has_none = f"no column of images; its columns are {few(columns.titles, 8)}"
+            raise DataError(f"{shown(path)} has {has if columns.images else has_none}")
         image = columns.images[0]
     elif image not in columns.images:
         found = f"; those of {few(columns.images)} are" if columns.images else ""
@@ -81,20 +83,25 @@ def image_file(path: Path, root: Path, wanted: str | None) -> ImageFile:
     first = list(images_in(columns, image, _NUM_LOOKED_AT))
     if any(content is not None for content, _ in first) or not any(named for _, named in first):
         return ImageFile(columns, image, None)
-    named = [_path_of(name, path, root, row) for row, (_, name) in enumerate(images_in(columns, image), 1)]
-    return ImageFile(columns, image, named)
+    paths = []
+    for content, name in images_in(columns, image):
+        if content is not None:
+            return ImageFile(columns, image, None)
+        paths.append(_path_of(name, root) if name else lacks(image))
+    return ImageFile(columns, image, paths)
 
 
-def _path_of(name: str | None, path: Path, root: Path, row: int) -> Path:
-    """Return the image file that a row names; raise DataError where it is not below the folder."""
+def _path_of(name: str, root: Path) -> Path | str:
+    """Return the image file that a row names, or that it is not below the folder."""
     below = root.resolve()
-    found = (below / (name or "")).resolve()
-    if not name or "\0" in name or not found.is_relative_to(below) or not found.is_file():
-        what = f"only the path {shown(name)}, which is not a file below {shown(root)}" if name else "no image"
-        raise DataError(
-            f"{shown(path)}, row {row:,} has {what}; Hugging Face's save_to_disk writes the images into the data set"
-        )
-    return found
+    if "\0" not in name:
+        found = (below / name).resolve()
+        if found.is_relative_to(below) and found.is_file():
+            return found
+    return (
+        f"has only the path {shown(name)}, which is not a file below {shown(root)}; Hugging Face's save_to_disk "
+        "writes the images into the data set"
+    )
 
 
 @dataclass(frozen=True)
@@ -160,8 +167,8 @@ def _chosen(
     found: list[tuple[ImageFile, Sequence[int]]] = []
     for places in learned.places.values():
         for file, (first, end) in zip(files, starts, strict=True):
-            if numbers := [row - first for row in places if first <= row < end]:
-                found.append((file, numbers))
+            if here := places[bisect_left(places, first) : bisect_left(places, end)]:
+                found.append((file, [row - first for row in here]))
     return found
 
 

@@ -10,7 +10,7 @@ from nnrun.components.data.image_form import Form
 from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
 
 # Larger files are decoded by threads: Pillow releases Python's lock while it works on pixels.
-_BYTES_FOR_THREADS = 2**16
+BYTES_FOR_THREADS = 2**16
 # Number of files examined for that.
 _NUM_LOOKED_AT = 50
 
@@ -54,7 +54,7 @@ class Files:
     def in_threads(self) -> bool:
         """Whether the files are large, judged by a few of them: with small ones, threads wait for each other."""
         some = [path for path in self._paths[:: max(1, len(self) // _NUM_LOOKED_AT)] if Path(path).is_file()]
-        return sum(Path(path).stat().st_size for path in some) > _BYTES_FOR_THREADS * len(some)
+        return sum(Path(path).stat().st_size for path in some) > BYTES_FOR_THREADS * len(some)
 
     def kind(self, index: int) -> ImageKind:
         """Read a file's header."""

@@ -22,10 +22,12 @@ from nnrun.components.data.cache import cache_root, writing
 from nnrun.components.data.image_form import Form
 from nnrun.components.data.images import ImageKind, Picture, decode_sample, read_kind
 from nnrun.components.data.opened_images import Cell, Source
+from nnrun.components.data.readable import BYTES_FOR_THREADS
 from nnrun.components.data.table.image_columns import Columns, images_in
 
-# A column of images: the columns of its file, its title, and the image files that its rows name, if they do.
-Column = tuple[Columns, str, Sequence[Path] | None]
+# A column of images: the columns of its file, its title, and the image files that its rows name, if they do; a text
+# says why a row has none.
+Column = tuple[Columns, str, Sequence[Path | str] | None]
 _ROWS_TOLD = 500
 
 
@@ -49,7 +51,7 @@ class Cells:
     @property
     def in_threads(self) -> bool:
         """Whether the images are large: with small ones, threads wait for each other."""
-        return bool(self.beside) or (len(self) > 0 and int(self.ends[-1]) > 2**16 * len(self))
+        return bool(self.beside) or (len(self) > 0 and int(self.ends[-1]) > BYTES_FOR_THREADS * len(self))
 
     def kind(self, index: int) -> ImageKind:
         """Read the header of an image."""
@@ -86,16 +88,26 @@ def unpacked(chosen: Sequence[tuple[Column, Sequence[int]]]) -> Generator[Cells,
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(folder)
-            file = path.open("xb")
+            file = _locked(path)
         with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
             with writing(folder), meter("unpacking", sum(len(rows) for _, rows in chosen)) as advance:
                 cells = _written(chosen, path, file, advance)
                 file.flush()
             yield cells
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
         forget(undoing)
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """Return a new file that is locked; before that, another process may take it for a leftover, and remove it."""
+    while True:
+        file = path.open("xb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            return file
+        file.close()
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -122,10 +134,11 @@ def _written(chosen: Sequence[tuple[Column, Sequence[int]]], path: Path, file: I
             if row != next_row:
                 continue
             next_row = next(wanted, None)
-            if paths is not None:
-                beside[len(names)] = paths[row]
+            path_or_why = None if paths is None else paths[row]
+            if isinstance(path_or_why, Path):
+                beside[len(names)] = path_or_why
             elif content is None:
-                lacking[len(names)] = _why(image, named)
+                lacking[len(names)] = path_or_why or lacks(image, named)
             else:
                 end += file.write(content)
             names.append(f"{called}, row {row + 1:,}")
@@ -137,12 +150,14 @@ def _written(chosen: Sequence[tuple[Column, Sequence[int]]], path: Path, file: I
     return Cells(path, torch.tensor(ends, dtype=torch.int64), names, beside, lacking)
 
 
-def _cells_of(columns: Columns, image: str, paths: Sequence[Path] | None) -> Iterable[tuple[bytes | None, str | None]]:
+def _cells_of(
+    columns: Columns, image: str, paths: Sequence[object] | None
+) -> Iterable[tuple[bytes | None, str | None]]:
     """Return the cells of a column; where its images are files of their own, nothing is read."""
     return images_in(columns, image) if paths is None else ((None, None) for _ in paths)
 
 
-def _why(image: str, named: str | None) -> str:
+def lacks(image: str, named: str | None = None) -> str:
     """Return why a row has no image."""
     if named:
         return f"has only a path in {shown(image)}, {shown(named)}, but other rows have the content of the image"

@@ -11,6 +11,7 @@ from nnrun.base.errors import DataError
 from nnrun.base.files import check_is_file
 from nnrun.base.foreign_errors import lacks_package
 from nnrun.base.paths import shown
+from nnrun.base.streams import NativeErrorsDiscarded
 from nnrun.components.data.hub_sets import features_beside, features_in
 from nnrun.components.data.opened_images import reading
 from nnrun.components.data.table.named_classes import with_names
@@ -42,12 +43,13 @@ def columns_of(path: Path) -> Columns:
         check_is_file(path)
         if path.stat().st_size == 0:
             raise DataError(f"{shown(path)} is empty")
-        if _is_parquet(path):
-            features = features_in(pl.read_parquet_metadata(path))
-            schema: Any = pl.read_parquet_schema(path)
-        else:
-            features = features_beside(path)
-            schema = pl.read_ipc_schema(path) if _is_file(path) else pl.read_ipc_stream(path, n_rows=0).schema
+        with NativeErrorsDiscarded():
+            if _is_parquet(path):
+                features = features_in(pl.read_parquet_metadata(path))
+                schema: Any = pl.read_parquet_schema(path)
+            else:
+                features = features_beside(path)
+                schema = pl.read_ipc_schema(path) if _is_file(path) else pl.read_ipc_stream(path, n_rows=0).schema
     images = [title for title, kind in schema.items() if is_of_images(kind, features.get(title))]
     return Columns(path, tuple(schema), tuple(images), features)
 
@@ -99,10 +101,11 @@ def num_rows(columns: Columns) -> int:
 def _read(path: Path, titles: list[str], num_rows: int | None = None) -> pl.DataFrame:
     """Return some columns of a file."""
     pl = _polars()
-    if _is_parquet(path):
-        return pl.read_parquet(path, columns=titles, n_rows=num_rows)
-    read = pl.read_ipc if _is_file(path) else pl.read_ipc_stream
-    return read(path, columns=titles, n_rows=num_rows)
+    with NativeErrorsDiscarded():
+        if _is_parquet(path):
+            return pl.read_parquet(path, columns=titles, n_rows=num_rows)
+        read = pl.read_ipc if _is_file(path) else pl.read_ipc_stream
+        return read(path, columns=titles, n_rows=num_rows)
 
 
 def is_of_images(kind: Any, feature: Any = None) -> bool:

@@ -91,11 +91,8 @@ def read_sheet(path: Path, *, strips: bool = True, keeps_empty: bool = False) ->
         elif kind == "json":
             frame = _read_json(path)
         else:
-            try:
-                with NativeErrorsDiscarded():
-                    frame = _read_binary(path, kind)
-            except pl.exceptions.PanicException as error:  # no Exception: polars' own code in Rust gave up
-                raise ValueError("polars cannot read it") from error
+            with NativeErrorsDiscarded():
+                frame = _read_binary(path, kind)
         check_width(path, frame.width, _MOST_COLUMNS)
         if kind != "text" and strips:
             frame = stripped(frame.with_columns(pl.selectors.float().fill_nan(None)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,3 +92,23 @@ def together(files: Files) -> Rows:
         names = few([shown(sheet.path) for sheet in sheets])
         raise DataError(f"{names} have columns of different types: {str(error).splitlines()[0]}") from error
     return Rows(frame, sheets, parts, starts, tuple(notes))
+
+
+def with_targets(rows: Rows, targets: Sequence[str]) -> Rows:
+    """Return the rows without the files for validation or test that have no target in any row, and a note on these."""
+    import polars as pl  # noqa: PLC0415 - as above
+
+    kept, notes = {}, list(rows.notes)
+    for part, where in rows.of_parts().items():
+        of_part = rows.frame[where.start : where.stop]
+        if part in ("valid", "test") and of_part.select(pl.all_horizontal(pl.col(targets).is_null().all())).item():
+            what = f"none of its {counted(len(where), 'row')} has a value of {few(list(map(shown, targets)))}"
+            notes.append(f"left out the split {part}: {what}; predict them with input=FILE ckpt=RUN")
+        else:
+            kept[part] = of_part
+    if not kept or len(notes) == len(rows.notes):
+        return rows
+    places = [place for place, part in enumerate(rows.parts) if part in kept]
+    sheets = [rows.sheets[place] for place in places]
+    starts = [0, *accumulate(sheet.frame.height for sheet in sheets)][:-1]
+    return Rows(pl.concat(kept.values()), sheets, [rows.parts[place] for place in places], starts, tuple(notes))

@@ -30,7 +30,7 @@ from nnrun.components.data.table.image_columns import IMAGES
 from nnrun.components.data.table.kinds import Cells, cells_of
 from nnrun.components.data.table.new_rows import check_sign, wrong_cell
 from nnrun.components.data.table.preprocessing import TablePreprocessing
-from nnrun.components.data.table.rows import Rows, together
+from nnrun.components.data.table.rows import Rows, together, with_targets
 from nnrun.components.data.table.targets import TargetColumns, learned_of_table
 from nnrun.core.seams.data import Dataset, Evaluation, Findings, Split
 
@@ -77,6 +77,7 @@ class Table:
             of_run = evaluation.preprocessing
             trained = TablePreprocessing(of_run.get("columns", []), of_run.get("titles", ()))
         names = self._checked_names(rows, is_evaluation=evaluation is not None)
+        rows = with_targets(rows, names)
         series = {name: rows.frame[name] for name in names}
         what = learned_of_table(
             TargetColumns(series, rows.has_decimal_commas, rows.at), self.targets, self.class_order, known

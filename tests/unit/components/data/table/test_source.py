@@ -195,7 +195,7 @@ def test_a_panic_of_the_reader_is_refused_and_nothing_else_is_printed(tmp_path: 
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "x.parquet")
     assert read_sheet(tmp_path / "x.parquet").frame.height == 1
     monkeypatch.setattr(pl, "read_parquet", panics)
-    with pytest.raises(DataError, match=r"x\.parquet is damaged or truncated: polars cannot read it"):
+    with pytest.raises(DataError, match=r"x\.parquet is damaged: it cannot be read; restore it"):
         read_sheet(tmp_path / "x.parquet")
     assert capfd.readouterr().err == ""
     with pytest.raises(pl.exceptions.PanicException):
