@@ -61,6 +61,10 @@ def rows_of_images(given: str, wanted: str | None = None) -> RowsOfImages | None
     Raises DataError where there is no such column, or where there are several splits or other files beside one.
     """
     path = expanded(given)
+    try:
+        path.stat()
+    except (OSError, ValueError):  # a pattern, or a name that is too long for the file system
+        return None
     may_hold_images = path.is_dir() and not is_saved_set(path)
     try:
         found = files_of_rows(path)
