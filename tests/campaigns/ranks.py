@@ -37,7 +37,8 @@ _Disturbance = Callable[[Child, Path, random.Random], None]
 def ranks(arena: Arena, count: int) -> Result:
     """Kill one rank, all of them, or the process that started them, or stop a rank; then let the run go on."""
     draw, subjects, names = arena.draw, dict[tuple[str, int, str], Subject](), _VARIANTS
-    result, arena = Result("several processes"), replace(arena, main=main_of_a_command)
+    result = Result("several processes")
+    arena = replace(arena, main=main_of_a_command) if arena.main is cli.main else arena
     with nursery_of(arena) as nursery:
         for number in range(count):
             name, disturb = names[number % len(names)], _DISTURBANCES[number % len(_DISTURBANCES)]
