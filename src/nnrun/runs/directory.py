@@ -127,15 +127,19 @@ class RunDir:
             reason=None,
         )
 
-    def end(self, state: str, exit_code: int, reason: str | None) -> None:
+    def end(self, state: str, exit_code: int, reason: str | None, *, seals: bool = True) -> None:
         """Record how the run ended, and seal what it wrote; on a full disk, by overwriting the file in place."""
-        seal = seal_of(self.path)
-        values = {"state": state, "ended": now(), "exit_code": exit_code, "reason": reason, KEY: seal}
+        values = {"state": state, "ended": now(), "exit_code": exit_code, "reason": reason}
+        values |= {KEY: seal_of(self.path)} if seals else {}
         try:
             self.set_status(**values)
         except ResourceError:
             _write_over(alone(inside(self.path, "status.json")), as_json(self._status, STATUS_SCHEMA))
             raise
+
+    def seal(self) -> None:
+        """Seal what the run wrote, where that ends after the run did."""
+        self.set_status(**{KEY: seal_of(self.path)})
 
     def earlier_status(self) -> dict[str, Any]:
         """Return what an earlier process wrote to status.json, or nothing."""

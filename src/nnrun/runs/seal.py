@@ -29,5 +29,6 @@ def sealed_files(run: Path) -> Iterator[Path]:
     records = (path for path in run.glob("*") if path.suffix in _RECORDS and path.name != "status.json")
     for path in sorted([*records, *(run / EXPORTS_NAME).rglob("*")]):
         hidden = any(part.startswith(".") for part in path.relative_to(run).parts)
-        if not hidden and path.suffix != TEMPORARY_SUFFIX and path.is_file() and not path.is_symlink():
-            yield path
+        with suppress(OSError):  # in a folder that may not be entered
+            if not hidden and path.suffix != TEMPORARY_SUFFIX and path.is_file() and not path.is_symlink():
+                yield path

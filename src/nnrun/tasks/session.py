@@ -217,20 +217,21 @@ def _end_with(outcome: Outcome, session: Session) -> None:
     if session.loggers.failed:
         out.remember(failed_loggers=session.loggers.failed)
     with suppress(ResourceError):
-        out.end(outcome.state, outcome.exit_code, outcome.reason)
+        out.end(outcome.state, outcome.exit_code, outcome.reason, seals=False)
 
 
 def _tell_loggers(outcome: Outcome, session: Session) -> None:
-    """Tell the loggers how an error ended the run; their own errors do not change its status.
+    """Tell the loggers how an error ended the run, and seal what they wrote; their errors do not change its status.
 
     After a signal they may take their time; a second Ctrl-C cuts that short.
     """
     waiting = session.stop.deferred() if session.stop.heard else nullcontext()
-    num_failed = len(session.loggers.failed)
-    with suppress(KeyboardInterrupt, ResourceError, OSError), waiting:
-        session.finish_loggers(outcome.state, outcome.exit_code, outcome.reason)
-        if len(session.loggers.failed) > num_failed:
-            session.out.set_status()
+    with suppress(KeyboardInterrupt, ResourceError, OSError):
+        try:
+            with waiting:
+                session.finish_loggers(outcome.state, outcome.exit_code, outcome.reason)
+        finally:
+            session.out.seal()
 
 
 def take_latest(out: RunDir) -> bool:

@@ -189,7 +189,7 @@ def test_what_is_said_to_work_works(run: Path) -> None:
 
 def test_a_stopped_run_is_whole_and_one_under_way_is_not_judged(tmp_path: Path, run: Path) -> None:
     with stop_at(12):
-        assert run_here([*WORDS, "hydra.run.dir=stopped"], tmp_path).code == 143
+        assert run_here([*WORDS, "logger=csv", "hydra.run.dir=stopped"], tmp_path).code == 143
     assert checked(tmp_path, "stopped")["runs"][0]["state"] == "interrupted"
     status = json.loads((tmp_path / "stopped" / "status.json").read_text())
     (tmp_path / "stopped" / "status.json").write_text(json.dumps({**status, "state": "running", "files": None}))
@@ -231,8 +231,8 @@ def test_one_file(run: Path) -> None:
     folder, artifact = run.parent, run / "exports" / "safetensors" / "model.safetensors"
     assert checked(folder, str(best(run)))["ok"]
     assert checked(folder, str(artifact))["ok"]
-    shutil.copy(best(run), folder / "mine.pt")
-    assert checked(folder, "mine.pt")["ok"]
+    shutil.copy(artifact, folder / "mine.safetensors")
+    assert checked(folder, "mine.safetensors")["ok"]
     for path in (best(run), artifact):
         change_a_bit(path)
         assert files_with_faults(checked(folder, str(path), 4)) == ["."]

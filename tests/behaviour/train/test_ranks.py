@@ -431,7 +431,7 @@ def test_a_rank_that_does_not_answer_in_time_ends_the_run_and_is_ended(tmp_path:
     words = (*RUN, "model=mynet", "trainer.devices=2", "trainer.checkpoint_every_steps=2", "hydra.run.dir=run")
     done = nnrun(words, tmp_path)
     assert done.returncode == 5, done.stderr
-    assert "rank 0 waited in vain for another process, which hangs or was stopped: find out why, then resume" in (
+    assert "rank 0 got no answer from another process, which hangs or was stopped: find out why, then resume" in (
         done.stderr
     )
     assert done.stderr.count("nnrun: ") == 1

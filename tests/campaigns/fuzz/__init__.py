@@ -1,1 +1,1 @@
-"""Fuzzing of everything that reads a file: what nobody thought of must be refused, not crash."""
+"""Fuzzing of the readers of files: what nobody thought of must be refused, not crash."""

@@ -1,4 +1,4 @@
-"""Fuzz everything that reads a file, and print a line for each target: `make fuzz`. Linux, and the extra fuzz.
+"""Fuzz the readers of files, and print a line for each target: `make fuzz`. Linux, and the extra fuzz.
 
     python tests/campaigns/fuzz/fuzz.py [TARGET ...] [--minutes N] [--plant] [--grown FOLDER]
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -51,6 +52,8 @@ class Fuzzed:
 def fuzz(name: str, seconds: float, folder: Path, *, plant: bool = False) -> Fuzzed:
     """Fuzz a target for some time, and judge again what was found."""
     grown, finds = folder / name / "grown", folder / name / "finds"
+    if plant:
+        shutil.rmtree(finds, ignore_errors=True)  # a planted fault is to be found each time
     for each in (grown, finds):
         each.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(TARGETS[name].first()):

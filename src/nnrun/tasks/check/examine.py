@@ -73,8 +73,8 @@ class Examined:
 
     def count(self, path: Path) -> None:
         """Count a file that was read."""
-        self.num_files += 1
         self.num_bytes += path.stat().st_size
+        self.num_files += 1
 
 
 def examine(run: Path) -> Examined:
@@ -211,7 +211,8 @@ def _is_readable(found: Examined, path: Path, entry: ManifestEntry | None) -> bo
             return False  # a newer one has replaced it
         found.blame(name, error)
         return False
-    found.count(path)
+    found.num_files += 1
+    found.num_bytes += file.num_bytes  # of the open file: one under way may replace it
     try:
         read_saved(Located(file, found.path))
     except ArtifactError as error:

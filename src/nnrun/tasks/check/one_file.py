@@ -16,8 +16,8 @@ from nnrun.tasks.comparison.found import STATUS_NAME
 FILE = "file"
 # How deep in its run directory an exported file may be.
 _MOST_LEVELS = 6
-# What is read as weights; a checkpoint says its hash itself.
-_WEIGHTS = (".ckpt", ".safetensors", ".pt", ".pth", ".bin")
+# What nnrun itself writes as weights; a checkpoint says its hash itself. Others may be code, and whole.
+_WEIGHTS = (".ckpt", ".safetensors")
 
 
 def examine_file(path: Path) -> Examined:

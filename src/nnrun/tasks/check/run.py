@@ -25,6 +25,8 @@ from nnrun.tasks.comparison.words import bytes_text
 
 # Of more runs than these, the whole ones are only counted.
 _MOST_LISTED = 30
+# The state of the folder of a sweep.
+_SWEEP = "sweep"
 
 
 @dataclass
@@ -64,7 +66,7 @@ def check(composed: Composed, _words: Sequence[str], _directory: Path | None = N
         if not item.is_whole or len(checked.examined) <= _MOST_LISTED:
             _show(item, console)
     files, size = (sum(getattr(it, name) for it in checked.examined) for name in ("num_files", "num_bytes"))
-    runs = sum(it.state != FILE for it in checked.examined)
+    runs = sum(it.state not in (FILE, _SWEEP) for it in checked.examined)
     what = f"{counted(runs, 'run')}, " if runs else ""
     what += f"{counted(files, 'file')}, {bytes_text(size)}, in {time.perf_counter() - start:.1f} s"
     damaged = checked.damaged
@@ -93,7 +95,7 @@ def _examine_runs(text: str, checked: Checked) -> None:
 
 def _examine_sweep(folder: Path) -> Examined:
     """Examine the folder of a sweep: its table, and whether each job that it lists is there."""
-    found = Examined(folder, "sweep")
+    found = Examined(folder, _SWEEP)
     try:
         table = read_json(folder / SWEEP_NAME)
         rows = table if isinstance(table, list) else table["jobs"]  # 0.2.0 wrote a list
@@ -123,6 +125,6 @@ def _show(item: Examined, console: Console) -> None:
     for note in item.notes:
         console.say(f"  note: {note}")
     if item.faults and item.state != FILE:
-        console.say("  what still works:" if item.works else "  nothing of it works")
+        console.say("  what still works:" if item.works else "  nothing in it is usable")
         for name, remark in item.works:
             console.say(f"    {name}{f'  ({remark})' if remark else ''}")

@@ -73,8 +73,8 @@ def delete_run(run: Run) -> None:
     for link in links:
         link.unlink(missing_ok=True)
     sync_folder(aside.parent)
-    note_deleted(run.path)
     remove_leftover(aside)
+    note_deleted(run.path)
 
 
 def _latest_links(run: Path) -> Iterator[Path]:

@@ -102,6 +102,8 @@ class Meeting:
 
     def _why(self, error: Exception) -> BaseException:
         """Return the error of the rank that can no longer be reached."""
+        if isinstance(error, ResourceError) and isinstance(error.__cause__, RuntimeError):
+            error = error.__cause__  # of an exchange within a pass of the network
         is_late = _LATE in str(error)
         if news := news_of_others(waits=not is_late):
             return news.error()
@@ -109,7 +111,7 @@ class Meeting:
             return error
         who = f"rank {self._rank.index}"
         if is_late:
-            return ResourceError(f"{who} waited in vain for another process, which hangs or was stopped: {_AND_AGAIN}")
+            return ResourceError(f"{who} got no answer from another process, which hangs or was stopped: {_AND_AGAIN}")
         return ResourceError(f"{who} lost the other processes of this training ({error}): {_AND_AGAIN}")
 
 
