@@ -35,6 +35,7 @@ SETTINGS = DataSettings(
     group=None,
     time=None,
     columns=None,
+    image=None,
     drop=None,
     text=None,
     max_length=None,
