@@ -171,7 +171,13 @@ ARRAYS = {
         lambda path: path.write_bytes(path.read_bytes().replace(arrays(30)[0][3].tobytes(), bytes(144))),
         ["arrays.npz[x_train] is damaged"],
     ),
-    "pickle": Line(change(y_train=np.array([{}] * 90)), ["arrays.npz[y_train] cannot be read as an array: it contains Python objects, a pickle, which is never loaded", "never loaded"]),
+    "pickle": Line(
+        change(y_train=np.array([{}] * 90)),
+        [
+            "arrays.npz[y_train] cannot be read as an array: it contains Python objects, a pickle, which is never loaded",
+            "never loaded",
+        ],
+    ),
     "nan": Line(floats("x_train", float("nan")), ["arrays.npz[x_train]: sample 5 contains NaN or infinity"]),
     "inf": Line(floats("x_test", float("inf")), ["arrays.npz[x_test]: sample 5 contains NaN or infinity"]),
     "label nan": Line(change(**with_value("y_train", 5, float("nan"))), ["[y_train]: sample 5 has the label nan"]),
