@@ -174,7 +174,7 @@ ARRAYS = {
     "pickle": Line(
         change(y_train=np.array([{}] * 90)),
         [
-            "arrays.npz[y_train] cannot be read as an array: it contains Python objects, a pickle, which is never loaded",
+            "arrays.npz[y_train] cannot be read as an array: it contains Python objects, a pickle",
             "never loaded",
         ],
     ),
