@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
 # Records that the writer of torch archives adds itself.
-_ADDED = ("version", ".data/version", ".data/serialization_id")
+_VERSIONS = ("version", ".data/version")
+_ADDED = (*_VERSIONS, ".data/serialization_id")
 _CONSTANT = re.compile(rb"  \w+ : Final\[")
 _DEBUG_SUFFIX = ".debug_pkl"
 # The metadata that a node of a torch graph keeps: shape and type of its result.
@@ -50,6 +51,9 @@ def strip_script(content: bytes) -> bytes:
     """Return the archive of a TorchScript file without debug records, and reproducible for the same network."""
     reader, stripped = torch._C.PyTorchFileReader(io.BytesIO(content)), io.BytesIO()
     writer = torch._C.PyTorchFileWriter(stripped)
+    # By its version torch decides what an operator means: in an earlier one, a division of integers had no fraction.
+    version = next(name for name in _VERSIONS if reader.has_record(name))
+    writer.set_min_version(int(reader.get_record(version)))
     for name in reader.get_all_records():
         if name not in _ADDED and not name.endswith(_DEBUG_SUFFIX):
             record = reader.get_record(name)
