@@ -52,7 +52,7 @@ def strip_script(content: bytes) -> bytes:
     reader, stripped = torch._C.PyTorchFileReader(io.BytesIO(content)), io.BytesIO()
     writer = torch._C.PyTorchFileWriter(stripped)
     # By its version torch decides what an operator means: in an earlier one, a division of integers had no fraction.
-    version = next(name for name in _VERSIONS if reader.has_record(name))
+    version = next(name for name in reader.get_all_records() if name in _VERSIONS)
     writer.set_min_version(int(reader.get_record(version)))
     for name in reader.get_all_records():
         if name not in _ADDED and not name.endswith(_DEBUG_SUFFIX):

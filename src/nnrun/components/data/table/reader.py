@@ -33,6 +33,8 @@ KINDS = {
 ZIPPED = ".gz"
 # More columns than this are not a table but something else.
 _MOST_COLUMNS = 20_000
+# What the values of JSON are called, by their type in Python; all others are numbers.
+_KINDS_OF_JSON = {bool: "boolean", str: "text", list: "list", dict: "nested object"}
 
 
 @dataclass(frozen=True)
@@ -159,11 +161,27 @@ def _read_json(path: Path) -> pl.DataFrame:
     try:
         return pl.read_ndjson(text.encode(), infer_schema_length=None)
     except pl.exceptions.PolarsError as error:
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                is_object = not line.strip() or isinstance(json.loads(line), dict)
-            except ValueError:
-                is_object = False
-            if not is_object:
-                raise DataError(f"{shown(path)}, line {number:,} is not a JSON object: {line[:60]!r}") from error
+        _check_lines(path, text, error)
         raise
+
+
+def _check_lines(path: Path, text: str, error: Exception) -> None:
+    """Raise DataError for the first line that is no JSON object, or has another kind of value than one before it."""
+    first: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise DataError(f"{shown(path)}, line {number:,} is not a JSON object: {line[:60]!r}") from error
+        for title, value in row.items():
+            if value is None:
+                continue
+            kind = _KINDS_OF_JSON.get(type(value), "number")
+            earlier, at = first.setdefault(title, (kind, number))
+            if kind != earlier:
+                raise DataError(
+                    f"{shown(path)}, line {number:,}: the column {shown(title)} has a {kind} where line {at:,} has a "
+                    f"{earlier}; write one kind of value in all rows"
+                ) from error

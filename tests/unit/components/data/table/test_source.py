@@ -185,6 +185,21 @@ def test_a_wrong_file_is_refused_and_the_place_is_named(tmp_path: Path, text: st
     assert said in "\n".join(caught.value.messages)
 
 
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ('{"x": true, "y": "b"}', "t.jsonl, line 2: the column x has a boolean where line 1 has a number; write one"),
+        ('{"x": {"z": 1}, "y": "b"}', "t.jsonl, line 2: the column x has a nested object where line 1 has a number"),
+        ("[1, 2]", "t.jsonl, line 2 is not a JSON object: '[1, 2]'"),
+    ],
+)
+def test_kinds_that_json_mixes_are_refused_with_the_line(tmp_path: Path, second: str, said: str) -> None:
+    (tmp_path / "t.jsonl").write_text(f'{{"x": 1, "y": "a"}}\n{second}\n')
+    with pytest.raises(DataError) as caught:
+        fitted(tmp_path / "t.jsonl")
+    assert said in "\n".join(caught.value.messages)
+
+
 def test_a_panic_of_the_reader_is_refused_and_nothing_else_is_printed(tmp_path: Path, monkeypatch, capfd) -> None:
     """What Rust raises is no Exception, and it prints first. Negative control: elsewhere it does."""
 
