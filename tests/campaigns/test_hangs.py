@@ -52,7 +52,7 @@ def main_that_starts_another(words: Sequence[str]) -> int:
 
 
 def main_that_forgets_its_status(words: Sequence[str]) -> int:
-    session.RunDir.end = lambda *_: None
+    session.RunDir.end = lambda *_, **__: None
     return command_line(words)
 
 
