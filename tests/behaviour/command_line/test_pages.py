@@ -316,7 +316,7 @@ def made_small(words: tuple[str, ...]) -> list[str]:
         line = line.replace(name, stands_for)
     words = tuple(line.split(" ")) if words else ()
     keys = {word.partition("=")[0] for word in words}
-    if keys & {"resume", "init", "runs"}:
+    if keys & {"resume", "init", "runs"} or "task=check" in words:
         return list(words)
     more = {"trainer.progress": "false"}
     if "ckpt" not in keys and "task=predict" not in words:
