@@ -56,7 +56,8 @@ def take_longer(after_save: Callable[[CheckpointFolder, int], None] = lambda *_:
     CheckpointFolder.save = save
 
 
-def main_that_forgets(words: Sequence[str]) -> int:
+def forget_the_optimizer() -> None:
+    """Let a resumed run begin without the state of its optimizer."""
     original = TrainState.load_state_dict
 
     def forgetful(state, *saved):
@@ -65,6 +66,10 @@ def main_that_forgets(words: Sequence[str]) -> int:
 
     TrainState.load_state_dict = forgetful
     take_longer()
+
+
+def main_that_forgets(words: Sequence[str]) -> int:
+    forget_the_optimizer()
     return cli.main(words)
 
 

@@ -9,20 +9,12 @@ import pytest
 
 from campaigns.campaign import Arena
 from campaigns.ranks import main_of_a_command, ranks
-from campaigns.test_kills import take_longer
-from nnrun.core.state import TrainState
+from campaigns.test_kills import forget_the_optimizer
 
 
 def main_that_forgets(words: Sequence[str]) -> int:
-    """Every process of a resumed run begins without the state of its optimizer."""
-    original = TrainState.load_state_dict
-
-    def forgetful(state, *saved):
-        original(state, *saved)
-        state.optimizer.state.clear()
-
-    TrainState.load_state_dict = forgetful
-    take_longer()
+    """Every process of a resumed run does."""
+    forget_the_optimizer()
     return main_of_a_command(words)
 
 

@@ -18,7 +18,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 _MAGIC = b"\x93NUMPY"
 _MOST_TEXT_BYTES, _MOST_DIMENSIONS, _MOST_ELEMENTS = 10_000, 64, 2**62
@@ -43,6 +43,11 @@ class NpyHeader(NamedTuple):
     is_fortran: bool
     start: int
     num_bytes: int
+
+    @property
+    def order(self) -> Literal["C", "F"]:
+        """The order of the values, as numpy names it."""
+        return "F" if self.is_fortran else "C"
 
 
 class BadNpy(ValueError):

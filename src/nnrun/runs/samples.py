@@ -8,7 +8,7 @@ import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def read_samples(run: str | Path) -> SampleResults:
                 raise ValueError(f"it unpacks to more than {_MOST_BYTES:,} bytes")
             if len({entry.filename for entry in entries}) < len(entries):
                 raise ValueError("it has two arrays of the same name")
-            found = {entry.filename.removesuffix(".npy"): _array(packed, entry) for entry in entries}
+            found = {entry.filename.removesuffix(".npy"): array_in(packed, entry) for entry in entries}
         schema = int(found.pop("schema"))
         if schema > SCHEMA:
             raise ArtifactError(f"{path} was written by a newer nnrun (schema {schema}); upgrade nnrun")
@@ -87,11 +87,10 @@ def read_samples(run: str | Path) -> SampleResults:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
 
 
-def _array(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
+def array_in(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray[Any, Any]:
     """Return an array of an archive."""
     header, content = read_npy_entry(packed, entry)
-    order: Literal["F", "C"] = "F" if header.is_fortran else "C"
-    return np.frombuffer(content, np.dtype(header.descr)).reshape(header.shape, order=order)
+    return np.frombuffer(content, np.dtype(header.descr)).reshape(header.shape, order=header.order)
 
 
 def _packed(pictures: Mapping[int, bytes]) -> dict[str, np.ndarray[Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from nnrun.base.errors import DataError
 from nnrun.base.npy_header import BadNpy, read_npy_entry, read_npy_header
 from nnrun.components.data.array_files import Array
+from nnrun.runs.samples import array_in
 
 TYPES = ["|b1", "|u1", "|i1", "<u2", ">u2", "<i4", "<i8", ">f8", "<f2", "<f4", "<f16", "<c8", "<c16"]
 TYPES += ["<U3", ">U2", "|S5", "|V3", "<M8[ns]", "<M8[25s]", "<m8[D]"]
@@ -116,3 +118,11 @@ def test_an_array_that_claims_more_than_its_archive_can_hold_is_refused():
         entry.file_size = 2**40
         with pytest.raises(BadNpy, match="claims 1,099,511,627,776 bytes"):
             read_npy_entry(archive, entry)
+
+
+def test_an_array_of_an_archive_has_its_order(tmp_path: Path) -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    np.savez(tmp_path / "a.npz", rows=values, columns=np.asfortranarray(values))
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        for name in ("rows.npy", "columns.npy"):
+            np.testing.assert_array_equal(array_in(archive, archive.getinfo(name)), values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -21,20 +20,10 @@ SLURM = ("launch=slurm", "trainer.device=cpu", "model=mlp", "hydra.run.dir=r")
 
 
 @pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands of Slurm's that print what a file of their name says, and note how they were called."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("sbatch", "squeue", "scontrol", "scancel"):
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/{name}.calls\ncat {tmp_path}/{name}.says 2>/dev/null\n')
-        path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr("nnrun.sweeps.slurm_queue.check_package", lambda what, module: None)
-    for name in ("_QUEUE_SECONDS", "_LATE_SECONDS"):
-        monkeypatch.setattr(f"nnrun.sweeps.slurm.{name}", -1.0)
-    (tmp_path / "squeue.says").write_text("7|RUNNING|None\n")
-    return tmp_path
+def slurm(slurm: Path) -> Path:
+    """Commands whose queue has a job that runs."""
+    (slurm / "squeue.says").write_text("7|RUNNING|None\n")
+    return slurm
 
 
 def ends(code: int, reason: str = "", *, cancelled: bool = False) -> Callable[[Path], None]:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nnrun.base.errors import DataError, did_you_mean
 from nnrun.base.files import check_is_file, state_of
@@ -62,8 +62,7 @@ class Array:
                 return mapped()
             with zipfile.ZipFile(self.path) as archive:
                 header, content = read_npy_entry(archive, archive.getinfo(f"{self.member}.npy"))
-            order: Literal["F", "C"] = "F" if header.is_fortran else "C"
-            return np.frombuffer(content, np.dtype(header.descr)).reshape(header.shape, order=order)
+            return np.frombuffer(content, np.dtype(header.descr)).reshape(header.shape, order=header.order)
         except DataError:
             raise
         except Exception as error:  # numpy raises anything on damaged bytes
@@ -85,9 +84,9 @@ def mapped_array(path: Path, header: NpyHeader, start: int) -> np.ndarray:
     import numpy as np  # noqa: PLC0415 - as above
 
     if not header.num_bytes:  # no system maps nothing
-        return np.empty(header.shape, np.dtype(header.descr), "F" if header.is_fortran else "C")
+        return np.empty(header.shape, np.dtype(header.descr), header.order)
     # Copy on write, so the file is never written: torch warns about read-only tensors.
-    return np.memmap(path, np.dtype(header.descr), "c", start, header.shape, "F" if header.is_fortran else "C")
+    return np.memmap(path, np.dtype(header.descr), "c", start, header.shape, header.order)
 
 
 @functools.lru_cache(maxsize=32)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import zipfile
 from typing import Any
 
-import numpy as np
-
 from nnrun.base.errors import ArtifactError
-from nnrun.base.npy_header import read_npy_entry
 from nnrun.base.sample_results import SampleResults
 from nnrun.runs.intervals import of_class_f1, of_label_f1, of_r2, wilson
-from nnrun.runs.samples import SAMPLES_NAME, read_samples
+from nnrun.runs.samples import SAMPLES_NAME, array_in, read_samples
 from nnrun.tasks.comparison.read_run import Run
 
 # A fraction in a summary and one of the samples agree up to rounding.
@@ -72,5 +69,4 @@ def _array(packed: zipfile.ZipFile, name: str) -> Any:
     entry = packed.getinfo(f"{name}.npy")
     if entry.file_size > 2**28:
         raise ValueError("it is too large to be ours")
-    header, content = read_npy_entry(packed, entry)
-    return np.frombuffer(content, np.dtype(header.descr)).reshape(header.shape)
+    return array_in(packed, entry)
